@@ -1,0 +1,25 @@
+// Bad input is answered once, whole: every reader collects its faults and throws them together, each naming where it was found, what was given and
+// what is wanted.
+
+export interface Fault {
+  /** Flag, environment variable, or file and key: `--iface`, `FLANNELD_IFACE`, `net-conf.json: Backend.VNI`. */
+  readonly where: string;
+  /** What was given, as text; undefined when nothing was. */
+  readonly got: string | undefined;
+  /** What would be right. */
+  readonly want: string;
+}
+
+export class ConfigError extends Error {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(faultLine).join("\n"));
+    this.name = "ConfigError";
+    this.faults = faults;
+  }
+}
+
+export function faultLine(fault: Fault): string {
+  return `${fault.where}: ${fault.got === undefined ? "missing" : `got ${fault.got}`}, want ${fault.want}`;
+}

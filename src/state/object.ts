@@ -1,0 +1,181 @@
+// The kernel objects that flannel makes, as plain values: what a backend wants and what the kernel has are written in the same words, so that comparing
+// them is comparing fields. Objects name their device; indexes and nexthop ids are the kernel driver's business.
+//
+// Neighbour and FDB entry are often confused. One packet to a pod on a peer: the route 10.5.2.0/24 names the gateway 10.5.2.0 on flannel.1; the *neighbour*
+// says which (inner) MAC that gateway has, IP → MAC; the *FDB entry* says at which (outer) node that MAC lives, MAC → public IP; vxlan wraps and sends.
+
+import type { Address } from "../ip/address.ts";
+import type { Mac } from "../ip/mac.ts";
+import type { Prefix } from "../ip/prefix.ts";
+
+/** What `ip -d link show` calls the kind of a link, with the options that flannel sets. */
+export interface VxlanInfo {
+  readonly type: "vxlan";
+  readonly vni: number;
+  /** Device that carries the encapsulated packets (`dev eth0`). */
+  readonly parent: string;
+  /** Source of the encapsulated packets. */
+  readonly local: Address;
+  /** UDP port, both ends. */
+  readonly port: number;
+  readonly learning: boolean;
+  /** Group policy extension (VXLAN-GBP, draft-smith-vxlan-group-policy). */
+  readonly gbp: boolean;
+}
+
+export interface Link {
+  readonly kind: "link";
+  readonly name: string;
+  readonly mac: Mac;
+  /** Bytes of the largest inner packet. */
+  readonly mtu: number;
+  readonly info: VxlanInfo;
+}
+
+/** That a device is set up; of its own, because sysctls go between making a device and setting it up. */
+export interface Up {
+  readonly kind: "up";
+  readonly dev: string;
+}
+
+/** A sysctl of one device; `path` is relative to /proc/sys. */
+export interface Sysctl {
+  readonly kind: "sysctl";
+  readonly dev: string;
+  readonly path: string;
+  readonly value: string;
+}
+
+export interface InterfaceAddress {
+  readonly kind: "address";
+  readonly dev: string;
+  readonly address: Prefix;
+}
+
+/** A permanent neighbour: IP → MAC on a device. */
+export interface Neighbour {
+  readonly kind: "neighbour";
+  readonly dev: string;
+  readonly address: Address;
+  readonly mac: Mac;
+}
+
+/** A permanent forwarding entry of a vxlan device: MAC → underlay address. */
+export interface FdbEntry {
+  readonly kind: "fdb";
+  readonly dev: string;
+  readonly mac: Mac;
+  readonly dst: Address;
+}
+
+/** A nexthop object (Linux ≥ 5.3); its id is chosen when it is made. */
+export interface Nexthop {
+  readonly kind: "nexthop";
+  readonly dev: string;
+  readonly gateway: Address;
+  readonly onlink: boolean;
+}
+
+/** A unicast route of the main table. */
+export interface Route {
+  readonly kind: "route";
+  readonly dst: Prefix;
+  readonly dev: string;
+  readonly gateway: Address | undefined;
+  readonly onlink: boolean;
+  /** "object": through the nexthop object of the same device and gateway; "plain": the gateway stands in the route. */
+  readonly form: "object" | "plain";
+}
+
+export type KernelObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route;
+export type ObjectKind = KernelObject["kind"];
+
+/** Text that tells objects of one kernel apart; two objects of one key cannot exist side by side. */
+export type ObjectKey = string & { readonly __brand: "ObjectKey" };
+
+export function keyOf(object: KernelObject): ObjectKey {
+  return keyText(object) as ObjectKey;
+}
+
+function keyText(object: KernelObject): string {
+  switch (object.kind) {
+    case "link":
+      return `link ${object.name}`;
+    case "up":
+      return `up ${object.dev}`;
+    case "sysctl":
+      return `sysctl ${object.path}`;
+    case "address":
+      return `address ${object.address} dev ${object.dev}`;
+    case "neighbour":
+      return `neighbour ${object.address} dev ${object.dev}`;
+    case "fdb":
+      return `fdb ${object.mac} dev ${object.dev}`;
+    case "nexthop":
+      return `nexthop ${object.gateway} dev ${object.dev}`;
+    case "route":
+      return `route ${object.dst}`;
+  }
+}
+
+/**
+ * The order of making (Invariant 3): each kind needs only kinds before it. Deletion goes the other way.
+ * A device needs its sysctls before it is up (accept_ra); a route through a neighbour not yet known would make the kernel ask the wire for it.
+ */
+export const KIND_ORDER: readonly ObjectKind[] = [
+  "link",
+  "sysctl",
+  "up",
+  "address",
+  "neighbour",
+  "fdb",
+  "nexthop",
+  "route",
+];
+
+/** The key of what must stand before `object` can; undefined when it needs nothing of ours. */
+export function dependencyOf(object: KernelObject): ObjectKey | undefined {
+  switch (object.kind) {
+    case "link":
+      return undefined;
+    case "sysctl":
+    case "up":
+      return `link ${object.dev}` as ObjectKey;
+    case "address":
+    case "neighbour":
+    case "fdb":
+    case "nexthop":
+      return `up ${object.dev}` as ObjectKey;
+    case "route":
+      return (
+        object.form === "object" && object.gateway ? `nexthop ${object.gateway} dev ${object.dev}` : `up ${object.dev}`
+      ) as ObjectKey;
+  }
+}
+
+/** Whether two objects of one key say the same. */
+export function sameObject(a: KernelObject, b: KernelObject): boolean {
+  return a === b || differences(a, b).length === 0;
+}
+
+/** Names of the fields in which two objects of one kind differ; a vxlan's options by their own names. */
+export function differences(desired: KernelObject, actual: KernelObject): string[] {
+  const names: string[] = [];
+  const compare = (a: object, b: object) => {
+    for (const [name, value] of Object.entries(a)) {
+      const other = (b as Record<string, unknown>)[name];
+      if (typeof value === "object" && value !== null && typeof other === "object" && other !== null)
+        compare(value, other);
+      else if (value !== other) names.push(name);
+    }
+  };
+  compare(desired, actual);
+  return names;
+}
+
+/** What of a link can be changed while it stands; any other difference means deleting it and making it anew. */
+const CHANGEABLE = new Set(["mac", "mtu", "learning"]);
+
+export function mustRecreate(desired: Link, actual: Link): boolean {
+  return differences(desired, actual).some((name) => !CHANGEABLE.has(name));
+}

@@ -1,0 +1,41 @@
+// A subnet manager answers three questions for one node: what is the network, which subnet is mine, who else is there. One implementation
+// (over a Registry) serves the embedded store and etcd; Kubernetes has its own.
+
+import type { NetworkConfig } from "../config/network.ts";
+import type { Address } from "../ip/address.ts";
+import type { PerFamily } from "../ip/family.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import type { Lease, LeaseAttributes } from "../lease/lease.ts";
+import type { LeaseSet, LeaseSetContext } from "../lease/set.ts";
+
+/** What the store still knows of this node; {} if nothing. */
+export interface Remembered {
+  readonly publicIp?: PerFamily<Address>;
+  readonly backendType?: string;
+  readonly backendData?: PerFamily<unknown>;
+}
+
+export interface LeaseRequest {
+  readonly attributes: LeaseAttributes;
+  /** The subnet held before (from subnet.env), tried first when it is valid and free. */
+  readonly previous: PerFamily<Prefix>;
+}
+
+export interface SubnetManager {
+  /** For messages: "embedded store /var/lib/flannel/store.db". */
+  readonly description: string;
+  /** Waits until there is one, saying so through `onWait`; throws ConfigError when it is there and wrong. */
+  networkConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<NetworkConfig>;
+  /** What is stored for the node with one of these public IPs. */
+  remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered>;
+  /**
+   * Idempotent: called again with changed attributes it updates the same lease in place by compare-and-swap and keeps the subnet. Throws StoreError
+   * with reason "full" when no subnet is free.
+   */
+  acquire(config: NetworkConfig, request: LeaseRequest, signal: AbortSignal): Promise<Lease>;
+  /** Whole sets, own lease excluded; the first item only when complete. Ends when `signal` aborts; an unreachable store is silence, never an empty set. */
+  leaseSets(context: LeaseSetContext, signal: AbortSignal): AsyncIterable<LeaseSet>;
+  /** Renews until the lease is lost (someone else has the key, or it is gone) or `signal` aborts. */
+  keep(own: Lease, signal: AbortSignal): Promise<"lost" | "stopped">;
+  [Symbol.dispose](): void;
+}
