@@ -14,13 +14,16 @@ export interface VxlanInfo {
   readonly vni: number;
   /** Device that carries the encapsulated packets (`dev eth0`). */
   readonly parent: string;
-  /** Source of the encapsulated packets. */
-  readonly local: Address;
+  /** Source of the encapsulated packets; an existing device may leave it to the kernel. */
+  readonly local: Address | undefined;
   /** UDP port, both ends. */
   readonly port: number;
   readonly learning: boolean;
   /** Group policy extension (VXLAN-GBP, draft-smith-vxlan-group-policy). */
   readonly gbp: boolean;
+  /** Multicast group for unknown destinations, and messages for unknown MACs: never wanted, but an existing device may have them. */
+  readonly group: Address | undefined;
+  readonly l2miss: boolean;
 }
 
 export interface Link {
@@ -93,29 +96,42 @@ export type ObjectKind = KernelObject["kind"];
 /** Text that tells objects of one kernel apart; two objects of one key cannot exist side by side. */
 export type ObjectKey = string & { readonly __brand: "ObjectKey" };
 
-export function keyOf(object: KernelObject): ObjectKey {
-  return keyText(object) as ObjectKey;
-}
+/** The key of each kind from the fields that make it. */
+export const objectKey = {
+  link: (name: string) => `link ${name}` as ObjectKey,
+  up: (dev: string) => `up ${dev}` as ObjectKey,
+  sysctl: (path: string) => `sysctl ${path}` as ObjectKey,
+  address: (address: Prefix, dev: string) => `address ${address} dev ${dev}` as ObjectKey,
+  neighbour: (address: Address, dev: string) => `neighbour ${address} dev ${dev}` as ObjectKey,
+  fdb: (mac: Mac, dev: string) => `fdb ${mac} dev ${dev}` as ObjectKey,
+  nexthop: (gateway: Address, dev: string) => `nexthop ${gateway} dev ${dev}` as ObjectKey,
+  route: (dst: Prefix) => `route ${dst}` as ObjectKey,
+};
 
-function keyText(object: KernelObject): string {
+export function keyOf(object: KernelObject): ObjectKey {
   switch (object.kind) {
     case "link":
-      return `link ${object.name}`;
+      return objectKey.link(object.name);
     case "up":
-      return `up ${object.dev}`;
+      return objectKey.up(object.dev);
     case "sysctl":
-      return `sysctl ${object.path}`;
+      return objectKey.sysctl(object.path);
     case "address":
-      return `address ${object.address} dev ${object.dev}`;
+      return objectKey.address(object.address, object.dev);
     case "neighbour":
-      return `neighbour ${object.address} dev ${object.dev}`;
+      return objectKey.neighbour(object.address, object.dev);
     case "fdb":
-      return `fdb ${object.mac} dev ${object.dev}`;
+      return objectKey.fdb(object.mac, object.dev);
     case "nexthop":
-      return `nexthop ${object.gateway} dev ${object.dev}`;
+      return objectKey.nexthop(object.gateway, object.dev);
     case "route":
-      return `route ${object.dst}`;
+      return objectKey.route(object.dst);
   }
+}
+
+/** The kind that a key is of. */
+export function kindOf(key: ObjectKey): ObjectKind {
+  return key.slice(0, key.indexOf(" ")) as ObjectKind;
 }
 
 /**
@@ -140,16 +156,16 @@ export function dependencyOf(object: KernelObject): ObjectKey | undefined {
       return undefined;
     case "sysctl":
     case "up":
-      return `link ${object.dev}` as ObjectKey;
+      return objectKey.link(object.dev);
     case "address":
     case "neighbour":
     case "fdb":
     case "nexthop":
-      return `up ${object.dev}` as ObjectKey;
+      return objectKey.up(object.dev);
     case "route":
-      return (
-        object.form === "object" && object.gateway ? `nexthop ${object.gateway} dev ${object.dev}` : `up ${object.dev}`
-      ) as ObjectKey;
+      return object.form === "object" && object.gateway
+        ? objectKey.nexthop(object.gateway, object.dev)
+        : objectKey.up(object.dev);
   }
 }
 

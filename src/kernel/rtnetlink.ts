@@ -1,0 +1,353 @@
+// The driver of links, addresses, neighbours, FDB entries, nexthops and routes: rtnetlink(7). Its mirror is read by dump once, kept by notifications, and
+// read again when the kernel says that notifications were lost or when it is known to be silent (observer.ts).
+
+import type { Family } from "../ip/family.ts";
+import { familiesOf } from "../ip/family.ts";
+import { decodeAddress, dumpAddresses } from "../netlink/address.ts";
+import { type Answer, NetlinkError } from "../netlink/error.ts";
+import { decodeFdb, dumpFdb } from "../netlink/fdb.ts";
+import { changeLink, decodeLink, dumpLinks, getLink, IFF_UP } from "../netlink/link.ts";
+import { decodeNeighbour, dumpNeighbours } from "../netlink/neighbour.ts";
+import { decodeNexthop, dumpNexthops } from "../netlink/nexthop.ts";
+import {
+  decodeNotifications,
+  RTNLGRP_IPV4_IFADDR,
+  RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_IPV6_IFADDR,
+  RTNLGRP_IPV6_ROUTE,
+  RTNLGRP_LINK,
+  RTNLGRP_NEIGH,
+  RTNLGRP_NEXTHOP,
+} from "../netlink/notification.ts";
+import { NotificationSocket } from "../netlink/notification_socket.ts";
+import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
+import { RequestSocket } from "../netlink/socket.ts";
+import { keyOf, type Link, type ObjectKind } from "../state/object.ts";
+import type { Operation } from "../state/operation.ts";
+import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
+import { EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import type { Driver, Outcome } from "./driver.ts";
+import { encodeOperation, type Obstacle } from "./encode.ts";
+import { Mirror } from "./mirror.ts";
+import { NexthopIds } from "./nexthop_ids.ts";
+import { Observer } from "./observer.ts";
+import type { Ownership } from "./ownership.ts";
+
+const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
+
+/** Operations between two looks at the event loop: about 20 ms of the kernel's time. */
+const CHUNK = 2_000;
+
+export interface RtnetlinkOptions {
+  readonly ownership: Ownership;
+  readonly nexthopObjects: boolean;
+  /** Path of the network namespace to work in; this one by default. */
+  readonly namespace?: string;
+  /** Bytes of the notification socket's buffer. */
+  readonly notificationBytes?: number;
+  readonly onLinkGone?: (name: string) => void;
+  /** A link or address of the host that is not ours changed. */
+  readonly onHostChange?: () => void;
+}
+
+export class RtnetlinkDriver implements Driver {
+  readonly kinds = KINDS;
+  readonly mirror = new Mirror();
+  readonly ids: NexthopIds;
+  readonly #options: RtnetlinkOptions;
+  readonly #families: readonly Family[];
+  readonly #doubt = new Set<ObjectKind>(KINDS);
+  readonly #requests: RequestSocket;
+  readonly #notifications: NotificationSocket;
+  readonly #observer: Observer;
+  #wake: () => void = () => {};
+
+  constructor(options: RtnetlinkOptions) {
+    const { ownership, namespace, notificationBytes } = options;
+    this.#options = options;
+    this.#families = familiesOf(ownership.networks);
+    this.ids = new NexthopIds(ownership.networks);
+    this.#observer = new Observer(this.mirror, ownership, this.ids, {
+      doubt: (...kinds) => {
+        for (const kind of kinds) this.#doubt.add(kind);
+      },
+      linkGone: (name) => options.onLinkGone?.(name),
+    });
+    // Subscribed before the first dump: what changes in between is heard twice rather than never.
+    this.#notifications = new NotificationSocket({
+      groups: [
+        RTNLGRP_LINK,
+        RTNLGRP_NEIGH,
+        RTNLGRP_IPV4_IFADDR,
+        RTNLGRP_IPV6_IFADDR,
+        RTNLGRP_IPV4_ROUTE,
+        RTNLGRP_IPV6_ROUTE,
+        ...(options.nexthopObjects ? [RTNLGRP_NEXTHOP] : []),
+      ],
+      onMessages: (datagram) => this.#hear(datagram),
+      onOverrun: () => this.#doubtAll(),
+      onFailure: () => this.#doubtAll(),
+      ...(namespace !== undefined && { namespace }),
+      ...(notificationBytes !== undefined && { receiveBufferBytes: notificationBytes }),
+    });
+    this.#requests = new RequestSocket({ namespace });
+  }
+
+  get inDoubt(): boolean {
+    return this.#doubt.size > 0;
+  }
+
+  watch(wake: () => void): void {
+    this.#wake = wake;
+  }
+
+  async refresh(kind: ObjectKind): Promise<void> {
+    if (!this.#doubt.has(kind)) return;
+    this.#doubt.delete(kind);
+    try {
+      this.#dump(kind);
+    } catch (error) {
+      this.#doubt.add(kind);
+      throw error;
+    }
+  }
+
+  async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    const outcomes: Outcome[] = [];
+    for (let from = 0; from < operations.length; from += CHUNK) {
+      if (from > 0) await Bun.sleep(0);
+      const chunk = operations.slice(from, from + CHUNK);
+      outcomes.push(
+        ...(chunk[0]?.object.kind === "link" ? chunk.map((each) => this.#applyLink(each)) : this.#applyBatch(chunk)),
+      );
+    }
+    return outcomes;
+  }
+
+  /** Links one by one: their index and what the kernel made of them is read back at once. */
+  #applyLink(operation: Operation): Outcome {
+    const { object } = operation;
+    if (operation.verb === "recreate") {
+      const failed = this.#applyLink({ verb: "delete", object: operation.actual });
+      return failed ?? this.#applyLink({ verb: "add", object });
+    }
+    const [outcome] = this.#applyBatch([operation]);
+    this.#readLink((object as Link).name);
+    return outcome;
+  }
+
+  #applyBatch(operations: readonly Operation[]): Outcome[] {
+    const outcomes = new Array<Outcome>(operations.length).fill(undefined);
+    const sent: number[] = [];
+    const answers = this.#requests.batch((writer) => {
+      for (const [i, operation] of operations.entries()) {
+        const obstacle = encodeOperation(writer, operation, this.#observer.links, this.ids);
+        if (!obstacle) sent.push(i);
+        else outcomes[i] = this.#outcome(operation, undefined, obstacle);
+      }
+    });
+    for (const [n, i] of sent.entries()) {
+      const operation = operations[i];
+      if (operation) outcomes[i] = this.#outcome(operation, answers[n], undefined);
+    }
+    return outcomes;
+  }
+
+  #outcome(operation: Operation, answer: Answer | undefined, obstacle: Obstacle | undefined): Outcome {
+    const { object, verb } = operation;
+    const key = keyOf(object);
+    if (verb === "delete" && (!answer || isGone(answer.errno)) && !(obstacle && "obstacle" in obstacle)) {
+      if (object.kind === "link") this.#forgetLink(object.name);
+      if (object.kind === "nexthop") this.ids.forgetHop(object);
+      this.mirror.confirm(key, undefined);
+      return undefined;
+    }
+    if (!answer && !obstacle) {
+      if (object.kind !== "link") this.mirror.confirm(key, object);
+      return undefined;
+    }
+    if (answer && object.kind === "nexthop" && verb !== "delete") this.#nexthopRefused(answer.errno, object);
+    const what = printObject(object);
+    if (!answer)
+      return new Error(`cannot ${verb} ${what}: ${obstacle && "obstacle" in obstacle ? obstacle.obstacle : ""}`);
+    return new NetlinkError(verb, what, answer, object.kind === "link" ? linkAdvice(object, answer) : undefined);
+  }
+
+  /** An id we thought free is somebody's, or one we thought ours is gone. */
+  #nexthopRefused(errno: number, hop: Parameters<NexthopIds["get"]>[0]): void {
+    const id = this.ids.get(hop);
+    if (id === undefined) return;
+    if (errno === EEXIST) this.ids.avoid(id);
+    else this.ids.forget(id);
+    this.#doubt.add("nexthop");
+  }
+
+  #forgetLink(name: string): void {
+    const index = this.#observer.links.indexOf(name);
+    if (index !== undefined) this.#observer.linkGone(index);
+  }
+
+  #readLink(name: string): void {
+    try {
+      for (const link of this.#requests.request((writer) => getLink(writer, { name }), decodeLink))
+        this.#observer.link(link);
+    } catch (error) {
+      if (!(error instanceof Error && "errno" in error && error.errno === ENODEV)) throw error;
+      this.#forgetLink(name);
+    }
+  }
+
+  /**
+   * A notification is news of the past. Echoes of our own operations are left out: what came of them was acknowledged, and an echo that is late would undo in
+   * the mirror what happened since. Links do not tell whose echo they are, so one of ours is read again instead.
+   */
+  #hear(datagram: Uint8Array): void {
+    let host = false;
+    for (const { change, object } of decodeNotifications(datagram, this.#requests.portId)) {
+      const gone = change === "deleted";
+      switch (object.kind) {
+        case "link":
+          if (gone) this.#observer.linkGone(object.index);
+          else if (this.#options.ownership.links.has(object.name)) {
+            if (!(object.flags & IFF_UP)) this.#observer.linkWasDown();
+            this.#readLink(object.name);
+          } else this.#observer.link(object);
+          host ||= !this.#options.ownership.links.has(object.name);
+          break;
+        case "address":
+          this.#observer.address(object, gone);
+          host ||= !this.#isOurs(object.index);
+          break;
+        case "neighbour":
+          this.#observer.neighbour(object, gone);
+          break;
+        case "fdb":
+          this.#observer.fdb(object, gone);
+          break;
+        case "nexthop":
+          this.#observer.nexthop(object, gone);
+          break;
+        case "route":
+          this.#observer.route(object, gone);
+          break;
+        case "rule":
+        case "nsid":
+          break;
+      }
+    }
+    if (host) this.#options.onHostChange?.();
+    if (this.mirror.hasChanged || this.inDoubt) this.#wake();
+  }
+
+  #doubtAll(): void {
+    for (const kind of KINDS) this.#doubt.add(kind);
+    this.#options.onHostChange?.();
+    this.#wake();
+  }
+
+  #isOurs(index: number): boolean {
+    const name = this.#observer.links.nameOf(index);
+    return name !== undefined && this.#options.ownership.links.has(name);
+  }
+
+  /** Reads one kind anew. What is in the mirror and not in the dump is gone. */
+  #dump(kind: ObjectKind): void {
+    if (kind === "up") return; // said with the link
+    const kinds: readonly ObjectKind[] = kind === "link" ? ["link", "up"] : [kind];
+    const seen = this.mirror.during(() => this.#dumpInto(kind));
+    this.mirror.loseWhere(kinds, (object, key) => {
+      const gone = !seen.has(key);
+      if (gone && object.kind === "nexthop") this.ids.forgetHop(object);
+      return gone;
+    });
+  }
+
+  #dumpInto(kind: ObjectKind): void {
+    const { links } = this.#observer;
+    switch (kind) {
+      case "link": {
+        const messages = this.#requests.dump((writer) => dumpLinks(writer), decodeLink);
+        const indexes = new Set(messages.map(({ index }) => index));
+        for (const index of links.indexes) if (!indexes.has(index)) this.#observer.linkGone(index);
+        for (const message of messages) links.set(message); // parents may come after the links they carry
+        for (const message of messages) this.#observer.link(message);
+        break;
+      }
+      case "address":
+        for (const index of this.#ourIndexes()) {
+          const messages = this.#requests.dump((writer) => dumpAddresses(writer, { index }), decodeAddress);
+          for (const message of messages) this.#observer.address(message, false);
+        }
+        break;
+      case "neighbour":
+        for (const index of this.#ourIndexes()) {
+          const messages = this.#requests.dump((writer) => dumpNeighbours(writer, { index }), decodeNeighbour);
+          for (const message of messages) this.#observer.neighbour(message, false);
+        }
+        break;
+      case "fdb":
+        for (const index of this.#ourIndexes()) {
+          const messages = this.#requests.dump((writer) => dumpFdb(writer, { index }), decodeFdb);
+          for (const message of messages) this.#observer.fdb(message, false);
+        }
+        break;
+      case "nexthop":
+        if (!this.#options.nexthopObjects) break;
+        this.#barrier();
+        for (const message of this.#requests.dump((writer) => dumpNexthops(writer), decodeNexthop)) {
+          this.#observer.nexthop(message, false);
+        }
+        break;
+      case "route":
+        this.#barrier();
+        for (const family of this.#families) this.#dumpRoutes(family);
+        break;
+      case "up":
+      case "sysctl":
+        break;
+    }
+  }
+
+  /** Routes on our links by whomever, and ours by protocol wherever; never a whole table, which may hold the Internet. */
+  #dumpRoutes(family: Family): void {
+    const filters = [
+      { family, table: RT_TABLE_MAIN, protocol: ROUTE_PROTOCOL },
+      ...this.#ourIndexes().map((oif) => ({ family, table: RT_TABLE_MAIN, oif })),
+    ];
+    for (const filter of filters) {
+      const messages = this.#requests.dump((writer) => dumpRoutes(writer, filter), decodeRoute);
+      for (const message of messages) this.#observer.route(message, false);
+    }
+  }
+
+  /**
+   * Waits for the lock that link and address changes hold until they have flushed what they flush; route dumps themselves do not take it. Setting nothing on
+   * the loopback device does, and changes nothing.
+   */
+  #barrier(): void {
+    const loopback = this.#observer.links.indexOf("lo");
+    if (loopback !== undefined) this.#requests.request((writer) => changeLink(writer, loopback, {}));
+  }
+
+  #ourIndexes(): number[] {
+    return [...this.#options.ownership.links]
+      .map((name) => this.#observer.links.indexOf(name))
+      .filter((index) => index !== undefined);
+  }
+
+  [Symbol.dispose](): void {
+    this.#notifications[Symbol.dispose]();
+    this.#requests[Symbol.dispose]();
+  }
+}
+
+/** Errors that say that there is nothing to delete any more. */
+function isGone(errno: number): boolean {
+  return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
+}
+
+function linkAdvice(link: Link, answer: Answer): string | undefined {
+  if (answer.errno !== EEXIST) return undefined;
+  const { vni, port } = link.info;
+  return `another link has the name ${link.name}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
+}

@@ -1,0 +1,130 @@
+// Every operation as the iproute2 command that would do it. The log, the tests, `flannelctl plan` and error messages all speak through this printer.
+
+import { differences, type KernelObject, type Link, type Nexthop, type Route, type VxlanInfo } from "./object.ts";
+import type { Operation } from "./operation.ts";
+
+/** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
+export const ROUTE_PROTOCOL = 70;
+
+/** Ids of nexthop objects, which only the kernel driver knows; without it routes print in their plain form. */
+export type NexthopIds = (nexthop: { readonly dev: string; readonly gateway: string }) => number | undefined;
+
+const NO_IDS: NexthopIds = () => undefined;
+
+/** The commands of one operation, one a line; "" for a nexthop whose id is not known. */
+export function printOperation(operation: Operation, ids: NexthopIds = NO_IDS): string {
+  const { object, verb } = operation;
+  switch (verb) {
+    case "delete":
+      return deletion(object, ids);
+    case "recreate":
+      return `${deletion(operation.actual, ids)}\n${making(object, ids)}`;
+    case "change":
+      return object.kind === "link" && operation.actual.kind === "link"
+        ? linkChange(object, operation.actual)
+        : making(object, ids);
+    case "add":
+      return making(object, ids);
+  }
+}
+
+/** An object in iproute2's words, as error messages name it: `route 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink`. */
+export function printObject(object: KernelObject): string {
+  switch (object.kind) {
+    case "link":
+      return `link ${object.name}`;
+    case "up":
+      return `link ${object.dev} up`;
+    case "sysctl":
+      return `sysctl ${object.path}=${object.value}`;
+    case "address":
+      return `address ${object.address} dev ${object.dev}`;
+    case "neighbour":
+      return `neighbour ${object.address} lladdr ${object.mac} dev ${object.dev}`;
+    case "fdb":
+      return `fdb ${object.mac} dev ${object.dev} dst ${object.dst}`;
+    case "nexthop":
+      return `nexthop via ${object.gateway} dev ${object.dev}${object.onlink ? " onlink" : ""}`;
+    case "route":
+      return `route ${object.dst} ${via(object)}`;
+  }
+}
+
+function making(object: KernelObject, ids: NexthopIds): string {
+  switch (object.kind) {
+    case "link":
+      return `ip link add ${object.name} address ${object.mac} mtu ${object.mtu} ${vxlanOptions(object.info)}`;
+    case "up":
+      return `ip link set ${object.dev} up`;
+    case "sysctl":
+      return `sysctl -w ${object.path}=${object.value}`;
+    case "address":
+      return `ip address replace ${object.address} dev ${object.dev}`;
+    case "neighbour":
+      return `ip neighbour replace ${object.address} lladdr ${object.mac} dev ${object.dev} nud permanent`;
+    case "fdb":
+      return `bridge fdb replace ${object.mac} dev ${object.dev} dst ${object.dst} self permanent`;
+    case "nexthop": {
+      const id = ids(object);
+      return id === undefined ? "" : `ip nexthop replace id ${id} ${via(object)} proto ${ROUTE_PROTOCOL}`;
+    }
+    case "route":
+      return `ip route replace ${object.dst} ${hop(object, ids)} proto ${ROUTE_PROTOCOL}`;
+  }
+}
+
+function deletion(object: KernelObject, ids: NexthopIds): string {
+  switch (object.kind) {
+    case "link":
+      return `ip link delete ${object.name}`;
+    case "up":
+      return `ip link set ${object.dev} down`;
+    case "sysctl":
+      return ""; // a sysctl has no absence: nothing to do
+    case "address":
+      return `ip address delete ${object.address} dev ${object.dev}`;
+    case "neighbour":
+      return `ip neighbour delete ${object.address} dev ${object.dev}`;
+    case "fdb":
+      return `bridge fdb delete ${object.mac} dev ${object.dev} dst ${object.dst} self`;
+    case "nexthop": {
+      const id = ids(object);
+      return id === undefined ? "" : `ip nexthop delete id ${id}`;
+    }
+    case "route":
+      return `ip route delete ${object.dst} ${hop(object, ids)}`;
+  }
+}
+
+function linkChange(desired: Link, actual: Link): string {
+  const lines = differences(desired, actual).map((name) => {
+    switch (name) {
+      case "mac":
+        return `ip link set ${desired.name} address ${desired.mac}`;
+      case "mtu":
+        return `ip link set ${desired.name} mtu ${desired.mtu}`;
+      case "learning":
+        return `ip link set ${desired.name} type vxlan ${desired.info.learning ? "" : "no"}learning`;
+      default:
+        return `ip link set ${desired.name} ${name}`;
+    }
+  });
+  return lines.join("\n");
+}
+
+function vxlanOptions(info: VxlanInfo): string {
+  const learning = info.learning ? "learning" : "nolearning";
+  const gbp = info.gbp ? " gbp" : "";
+  return `type vxlan id ${info.vni} dev ${info.parent} local ${info.local} dstport ${info.port} ${learning}${gbp}`;
+}
+
+function via(object: Nexthop | Route): string {
+  const gateway = object.gateway ? `via ${object.gateway} ` : "";
+  return `${gateway}dev ${object.dev}${object.onlink ? " onlink" : ""}`;
+}
+
+function hop(route: Route, ids: NexthopIds): string {
+  const { gateway, dev } = route;
+  const id = route.form === "object" && gateway ? ids({ dev, gateway }) : undefined;
+  return id === undefined ? via(route) : `nhid ${id}`;
+}
