@@ -103,6 +103,7 @@ export class Reconciler {
     while (!signal.aborted) {
       if (this.#hasWork()) {
         await this.#pass();
+        await nextTurn(); // what arrived meanwhile is heard before the next pass, and nobody starves
         continue;
       }
       for (const resolve of this.#idle.splice(0)) resolve();
@@ -184,9 +185,9 @@ export class Reconciler {
       const error = outcomes[i];
       const left = error ? undefined : operationFor(this.#desired.get(key), driver.mirror.get(key));
       if (error) this.#fail(key, operation, error, false);
-      else if (left && left.verb === operation.verb)
+      else if (left && (left.verb === operation.verb || this.#patience.repairIsFight(key))) {
         this.#fail(key, operation, new Error("the kernel made something else of it"), true);
-      else if (left) this.#enqueue(key);
+      } else if (left) this.#enqueue(key);
       else this.#settle(key);
     }
   }
@@ -235,6 +236,11 @@ export class Reconciler {
       if (signal.aborted || this.#hasWork()) finish();
     });
   }
+}
+
+/** Lets the event loop deliver what waits. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function asError(error: unknown): Error {
