@@ -5,21 +5,38 @@ import type { Family } from "./family.ts";
 
 export type Address = string & { readonly __brand: "Address" };
 
+/** Where text is parsed that only its text is wanted of: a set of 50,000 leases has hundreds of thousands of addresses. */
+const scratch = new Uint8Array(16);
+
 export function familyOf(address: Address): Family {
   return address.includes(":") ? "ipv6" : "ipv4";
 }
 
 /** The address that `text` spells, or undefined. Accepts what RFC 4291 allows (also `::ffff:10.0.0.1`), no zone, no leading zeros in IPv4. */
 export function parseAddress(text: string): Address | undefined {
-  const bytes = text.includes(":") ? parseIPv6(text) : parseIPv4(text);
-  return bytes && addressFromBytes(bytes);
+  // IPv4 has one spelling only, so text that parses is canonical.
+  if (!text.includes(":")) return parseIPv4(text, scratch, 0) ? (text as Address) : undefined;
+  return parseIPv6(text, scratch) ? (formatIPv6(scratch) as Address) : undefined;
+}
+
+/**
+ * Whether packets to it reach one host elsewhere: neither unspecified, loopback, multicast nor broadcast, and no IPv4 address dressed as IPv6, which would
+ * pass by every check of the IPv4 address.
+ */
+export function isUnicastAddress(address: Address): boolean {
+  const bytes = addressBytes(address);
+  const first = bytes[0] ?? 0;
+  if (bytes.length === 4)
+    return first !== 0 && first !== 127 && (first & 0xf0) !== 0xe0 && address !== "255.255.255.255";
+  return first !== 0xff && address !== "::" && address !== "::1" && !address.startsWith("::ffff:");
 }
 
 /** The network-order bytes of an address: 4 or 16. */
-export function addressBytes(address: Address): Uint8Array {
-  const bytes = address.includes(":") ? parseIPv6(address) : parseIPv4(address);
-  if (!bytes) throw new RangeError(`Cannot encode "${address}": it is not an IP address`);
-  return bytes;
+export function addressBytes(address: Address): Uint8Array<ArrayBuffer> {
+  const ipv6 = address.includes(":");
+  const bytes = new Uint8Array(ipv6 ? 16 : 4);
+  if (ipv6 ? parseIPv6(address, bytes) : parseIPv4(address, bytes, 0)) return bytes;
+  throw new RangeError(`Cannot encode "${address}": it is not an IP address`);
 }
 
 /** The canonical address of 4 or 16 network-order bytes. */
@@ -48,80 +65,90 @@ export function addressFromNumber(value: bigint, family: Family): Address {
   return addressFromBytes(bytes);
 }
 
-function parseIPv4(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(4);
+/** Writes four bytes at `offset`; false when `text` is not an address, and then they may hold anything. */
+function parseIPv4(text: string, bytes: Uint8Array, offset: number): boolean {
   let index = 0;
   let value = 0;
   let digits = 0;
   for (let i = 0; i <= text.length; i++) {
     const code = i < text.length ? text.charCodeAt(i) : 0x2e;
     if (code === 0x2e) {
-      if (digits === 0 || index > 3) return undefined;
-      bytes[index++] = value;
+      if (digits === 0 || index > 3) return false;
+      bytes[offset + index++] = value;
       value = 0;
       digits = 0;
     } else if (code >= 0x30 && code <= 0x39) {
-      if (digits > 0 && value === 0) return undefined; // 010 is octal to some, ten to others
+      if (digits > 0 && value === 0) return false; // 010 is octal to some, ten to others
       value = value * 10 + code - 0x30;
-      if (value > 255) return undefined;
+      if (value > 255) return false;
       digits++;
-    } else return undefined;
+    } else return false;
   }
-  return index === 4 ? bytes : undefined;
+  return index === 4;
 }
 
-function parseIPv6(text: string): Uint8Array | undefined {
-  const halves = text.split("::");
-  if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? "", halves.length === 1);
-  const tail = halves.length === 2 ? parseGroups(halves[1] ?? "", true) : [];
-  if (!head || !tail) return undefined;
-  const missing = 16 - head.length - tail.length;
-  if (halves.length === 1 ? missing !== 0 : missing < 2) return undefined;
-  const bytes = new Uint8Array(16);
-  bytes.set(head, 0);
-  bytes.set(tail, 16 - tail.length);
-  return bytes;
-}
-
-/** Bytes of colon-separated groups; the last may be dotted IPv4 when `last` says that it ends the address. */
-function parseGroups(text: string, last: boolean): number[] | undefined {
-  if (text === "") return [];
-  const bytes: number[] = [];
-  const groups = text.split(":");
-  for (const [i, group] of groups.entries()) {
-    if (last && i === groups.length - 1 && group.includes(".")) {
-      const dotted = parseIPv4(group);
-      if (!dotted) return undefined;
-      bytes.push(...dotted);
-    } else {
-      if (!/^[0-9a-fA-F]{1,4}$/.test(group)) return undefined;
-      const value = Number.parseInt(group, 16);
-      bytes.push(value >> 8, value & 0xff);
+/** Writes sixteen bytes; false as parseIPv4. */
+function parseIPv6(text: string, bytes: Uint8Array): boolean {
+  let at = 0; // bytes written
+  let gap = text.startsWith("::") ? 0 : -1; // where "::" stands among them
+  let i = gap === 0 ? 2 : 0;
+  while (i < text.length) {
+    const start = i;
+    let group = 0;
+    for (let digit = hexDigit(text, i); digit >= 0; digit = hexDigit(text, ++i)) group = (group << 4) | digit;
+    if (text[i] === ".") {
+      if (at > 12 || !parseIPv4(text.slice(start), bytes, at)) return false;
+      at += 4;
+      break;
     }
+    if (i === start || i > start + 4 || at === 16) return false;
+    bytes[at++] = group >> 8;
+    bytes[at++] = group;
+    if (i === text.length) break;
+    if (text[i++] !== ":") return false;
+    if (text[i] === ":") {
+      if (gap >= 0) return false;
+      gap = at;
+      i++;
+    } else if (i === text.length) return false;
   }
-  return bytes;
+  if (gap < 0) return at === 16;
+  if (at > 14) return false; // "::" stands for one group at least
+  const tail = 16 - (at - gap);
+  bytes.copyWithin(tail, gap, at);
+  bytes.fill(0, gap, tail);
+  return true;
+}
+
+/** The value of the hex digit at `index`, in either case; -1 when there is none. */
+function hexDigit(text: string, index: number): number {
+  const code = text.charCodeAt(index);
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
 /** RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups (the first of equals) as "::". */
 function formatIPv6(bytes: Uint8Array): string {
-  const groups: number[] = [];
-  for (let i = 0; i < 16; i += 2) groups.push(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0));
-  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
+  const groupAt = (group: number) => ((bytes[group * 2] ?? 0) << 8) | (bytes[group * 2 + 1] ?? 0);
+  let runStart = 8;
+  let runLength = 1;
+  for (let group = 0, zeros = 0; group < 8; group++) {
+    zeros = groupAt(group) === 0 ? zeros + 1 : 0;
+    if (zeros > runLength) [runStart, runLength] = [group + 1 - zeros, zeros];
+  }
+  if (runStart === 0 && runLength === 5 && groupAt(5) === 0xffff) {
     return `::ffff:${bytes[12]}.${bytes[13]}.${bytes[14]}.${bytes[15]}`;
   }
-  let runStart = -1;
-  let runLength = 1;
-  for (let start = 0; start < 8; start++) {
-    let end = start;
-    while (end < 8 && groups[end] === 0) end++;
-    if (end - start > runLength) [runStart, runLength] = [start, end - start];
-    if (end > start) start = end;
+  let text = "";
+  for (let group = 0; group < 8; group++) {
+    if (group === runStart) {
+      text += "::";
+      group += runLength - 1;
+    } else {
+      if (group > 0 && group !== runStart + runLength) text += ":";
+      text += groupAt(group).toString(16);
+    }
   }
-  const hex = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(":");
-  return runStart < 0 ? hex(0, 8) : `${hex(0, runStart)}::${hex(runStart + runLength, 8)}`;
+  return text;
 }

@@ -2,8 +2,21 @@
 // or a subnet (10.5.1.0/24). Two words that are often confused: the *network* is what the whole cluster shares (10.5.0.0/16), a *subnet* is the part of it
 // that one node leases (10.5.1.0/24).
 
-import { type Address, addressFromNumber, addressNumber, familyOf, parseAddress } from "./address.ts";
+import {
+  type Address,
+  addressBytes,
+  addressFromBytes,
+  addressFromNumber,
+  addressNumber,
+  familyOf,
+  parseAddress,
+} from "./address.ts";
 import { ADDRESS_BITS, type Family } from "./family.ts";
+import { writeAddress } from "./wire.ts";
+
+/** Bytes of the addresses that one comparison is about: leases are compared by the hundred thousand. */
+const left = new Uint8Array(16);
+const right = new Uint8Array(16);
 
 export type Prefix = string & { readonly __brand: "Prefix" };
 
@@ -31,7 +44,9 @@ export function prefixAddress(prefix: Prefix): Address {
 
 /** Length in bits: 24 for 10.5.1.0/24. */
 export function prefixLength(prefix: Prefix): number {
-  return Number(prefix.slice(prefix.indexOf("/") + 1));
+  let length = 0;
+  for (let i = prefix.indexOf("/") + 1; i < prefix.length; i++) length = length * 10 + prefix.charCodeAt(i) - 0x30;
+  return length;
 }
 
 /** The prefix with its host bits cleared: 10.5.1.1/24 → 10.5.1.0/24. */
@@ -42,14 +57,15 @@ export function networkOf(prefix: Prefix): Prefix {
 
 /** Whether no host bit is set. */
 export function isNetwork(prefix: Prefix): boolean {
-  return networkOf(prefix) === prefix;
+  const width = writeAddress(left, 0, prefixAddress(prefix));
+  const length = prefixLength(prefix);
+  for (let i = length >> 3; i < width; i++) if (left[i] !== ((left[i] ?? 0) & byteMask(length - i * 8))) return false;
+  return true;
 }
 
 /** The address with all but its first `length` bits cleared. */
 export function maskAddress(address: Address, length: number): Address {
-  const family = familyOf(address);
-  const hostBits = BigInt(ADDRESS_BITS[family] - length);
-  return addressFromNumber((addressNumber(address) >> hostBits) << hostBits, family);
+  return addressFromBytes(addressBytes(address).map((byte, i) => byte & byteMask(length - i * 8)));
 }
 
 /** Whether every address of `inner` lies in `outer`; false across families. */
@@ -58,10 +74,19 @@ export function contains(outer: Prefix, inner: Prefix): boolean {
 }
 
 export function containsAddress(outer: Prefix, address: Address): boolean {
-  const family = prefixFamily(outer);
-  if (familyOf(address) !== family) return false;
-  const hostBits = BigInt(ADDRESS_BITS[family] - prefixLength(outer));
-  return addressNumber(prefixAddress(outer)) >> hostBits === addressNumber(address) >> hostBits;
+  if (prefixFamily(outer) !== familyOf(address)) return false;
+  const length = prefixLength(outer);
+  writeAddress(left, 0, prefixAddress(outer));
+  writeAddress(right, 0, address);
+  for (let i = 0; i * 8 < length; i++) {
+    if (((left[i] ?? 0) ^ (right[i] ?? 0)) & byteMask(length - i * 8)) return false;
+  }
+  return true;
+}
+
+/** The first `bits` bits of a byte, at most 8, none below 0. */
+function byteMask(bits: number): number {
+  return bits >= 8 ? 0xff : bits <= 0 ? 0 : (0xff << (8 - bits)) & 0xff;
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {

@@ -8,6 +8,12 @@ import type { Mirror } from "./mirror.ts";
 /** Why an operation failed; undefined when it took effect (deleting what is gone has taken effect). */
 export type Outcome = Error | undefined;
 
+/**
+ * The device an operation was for went away or down meanwhile: no failure of the operation, but news that the mirror had not heard. The driver has put
+ * the device in doubt, and the next pass sees what there is.
+ */
+export class Overtaken extends Error {}
+
 export interface Driver {
   readonly kinds: readonly ObjectKind[];
   /** What this driver's kinds look like in the kernel; apply and notifications keep it. */

@@ -14,7 +14,7 @@ import {
   type ObjectKind,
 } from "../state/object.ts";
 import { type Operation, operationFor, removes } from "../state/operation.ts";
-import type { Driver } from "./driver.ts";
+import { type Driver, Overtaken } from "./driver.ts";
 import { DEFAULT_PATIENCE, Patience, type PatienceOptions, type Trouble } from "./patience.ts";
 
 export type ReconcileEvent =
@@ -46,6 +46,7 @@ export class Reconciler {
   #repaired: Operation[] = [];
   #wake: () => void = () => {};
   #idle: (() => void)[] = [];
+  #awaited: { readonly keys: Set<ObjectKey>; resolve(trouble: Trouble | undefined): void }[] = [];
 
   constructor(drivers: readonly Driver[], options: ReconcilerOptions) {
     this.#drivers = drivers;
@@ -96,6 +97,15 @@ export class Reconciler {
   /** Resolves when there is nothing left to do but what fails and waits for its time. */
   async settled(): Promise<void> {
     if (this.#hasWork()) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Resolves when all of `keys` stand as desired, or with the trouble of the first that does not come about. */
+  standing(keys: Iterable<ObjectKey>): Promise<Trouble | undefined> {
+    for (const key of keys) this.#enqueue(key);
+    return new Promise((resolve) => {
+      this.#awaited.push({ keys: new Set(keys), resolve });
+      this.#wake();
+    });
   }
 
   /** Works until `signal` aborts; the kernel is left as it stands. */
@@ -184,26 +194,45 @@ export class Reconciler {
       const key = keyOf(operation.object);
       const error = outcomes[i];
       const left = error ? undefined : operationFor(this.#desired.get(key), driver.mirror.get(key));
-      if (error) this.#fail(key, operation, error, false);
+      if (error instanceof Overtaken && !this.#patience.repairIsFight(key)) this.#enqueue(key);
+      else if (error) this.#fail(key, operation, error, false);
       else if (left && (left.verb === operation.verb || this.#patience.repairIsFight(key))) {
         this.#fail(key, operation, new Error("the kernel made something else of it"), true);
       } else if (left) this.#enqueue(key);
       else this.#settle(key);
+    }
+    if (operations.some((operation) => operation.verb === "recreate")) this.#expectLosses();
+  }
+
+  /** What a link made anew took with it was not drift. */
+  #expectLosses(): void {
+    for (const driver of this.#drivers) {
+      for (const kind of driver.kinds) for (const key of driver.mirror.takeChanged(kind)) this.#enqueue(key);
     }
   }
 
   #fail(key: ObjectKey, operation: Operation, reason: Error, fight: boolean): void {
     const trouble = this.#patience.trouble(key, reason, fight);
     if (trouble.attempts === 1) this.#report({ kind: "failed", key, operation, trouble });
+    this.#tellAwaiting(key, trouble);
   }
 
   #settle(key: ObjectKey): void {
     const trouble = this.#patience.settle(key);
     if (trouble && !trouble.fight && this.#desired.has(key)) this.#report({ kind: "recovered", key, trouble });
+    this.#tellAwaiting(key, undefined);
     const waiting = this.#waiting.get(key);
     if (!waiting) return;
     this.#waiting.delete(key);
     for (const dependent of waiting) this.#enqueue(dependent);
+  }
+
+  #tellAwaiting(key: ObjectKey, trouble: Trouble | undefined): void {
+    for (const awaited of this.#awaited) {
+      if (!awaited.keys.delete(key) || (!trouble && awaited.keys.size > 0)) continue;
+      this.#awaited = this.#awaited.filter((other) => other !== awaited);
+      awaited.resolve(trouble);
+    }
   }
 
   #stands(key: ObjectKey): boolean {

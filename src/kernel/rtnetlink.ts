@@ -25,8 +25,8 @@ import { RequestSocket } from "../netlink/socket.ts";
 import { keyOf, type Link, type ObjectKind } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
-import type { Driver, Outcome } from "./driver.ts";
+import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import { Mirror } from "./mirror.ts";
 import { NexthopIds } from "./nexthop_ids.ts";
@@ -95,6 +95,12 @@ export class RtnetlinkDriver implements Driver {
 
   get inDoubt(): boolean {
     return this.#doubt.size > 0;
+  }
+
+  /** Whether there is a link of this name now, ours or not. */
+  exists(name: string): boolean {
+    if (this.#doubt.has("link")) this.#dump("link");
+    return this.#observer.links.indexOf(name) !== undefined;
   }
 
   watch(wake: () => void): void {
@@ -168,6 +174,10 @@ export class RtnetlinkDriver implements Driver {
     }
     if (answer && object.kind === "nexthop" && verb !== "delete") this.#nexthopRefused(answer.errno, object);
     const what = printObject(object);
+    if (answer && object.kind !== "link" && (answer.errno === ENODEV || answer.errno === ENETDOWN)) {
+      this.#doubt.add("link");
+      return new Overtaken(new NetlinkError(verb, what, answer).message);
+    }
     if (!answer)
       return new Error(`cannot ${verb} ${what}: ${obstacle && "obstacle" in obstacle ? obstacle.obstacle : ""}`);
     return new NetlinkError(verb, what, answer, object.kind === "link" ? linkAdvice(object, answer) : undefined);

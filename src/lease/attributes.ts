@@ -8,6 +8,12 @@ import { type LeaseAttributes, type Refusal, refusal } from "./lease.ts";
 const PUBLIC_IP_KEY: Record<Family, string> = { ipv4: "PublicIP", ipv6: "PublicIPv6" };
 const BACKEND_DATA_KEY: Record<Family, string> = { ipv4: "BackendData", ipv6: "BackendV6Data" };
 
+/**
+ * Characters. A lease has some hundred; a backend's own data could be a certificate. Beyond that it is an attack: deeply nested JSON parses, and then
+ * overflows the stack of whoever writes it out again.
+ */
+const MAX_VALUE_LENGTH = 16 * 1024;
+
 /** The JSON text of attributes, in upstream's field order: PublicIPv6 is null when absent, empty backend fields are left out. */
 export function formatLeaseAttributes(attributes: LeaseAttributes): string {
   const { publicIp, backendType, backendData } = attributes;
@@ -22,14 +28,17 @@ export function formatLeaseAttributes(attributes: LeaseAttributes): string {
 
 /** Reads what another node wrote. A value that does not parse is refused with a reason, never thrown. */
 export function parseLeaseAttributes(text: string): LeaseAttributes | Refusal {
+  if (text.length > MAX_VALUE_LENGTH) {
+    return refusal(`its value has ${text.length} characters, want at most ${MAX_VALUE_LENGTH}`);
+  }
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    return refusal(`its value is not JSON: ${JSON.stringify(text.slice(0, 80))}`);
+    return refusal(`its value is not JSON: ${excerpt(text)}`);
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    return refusal(`its value is not a JSON object: ${text.slice(0, 80)}`);
+    return refusal(`its value is not a JSON object: ${excerpt(text)}`);
   }
   const fields = json as Record<string, unknown>;
   const publicIp: { ipv4?: Address; ipv6?: Address } = {};
@@ -39,7 +48,7 @@ export function parseLeaseAttributes(text: string): LeaseAttributes | Refusal {
     if (given !== undefined && given !== null && given !== "") {
       const address = typeof given === "string" ? parseAddress(given) : undefined;
       if (!address || familyOf(address) !== family) {
-        return refusal(`${PUBLIC_IP_KEY[family]} is ${JSON.stringify(given)}, want an ${family} address`);
+        return refusal(`${PUBLIC_IP_KEY[family]} is ${excerpt(given)}, want an ${family} address`);
       }
       publicIp[family] = address;
     }
@@ -47,12 +56,17 @@ export function parseLeaseAttributes(text: string): LeaseAttributes | Refusal {
     if (data !== undefined && data !== null) backendData[family] = data;
   }
   if (!publicIp.ipv4 && !publicIp.ipv6) return refusal("it has neither PublicIP nor PublicIPv6");
-  const type = fields["BackendType"] ?? "";
-  if (typeof type !== "string") return refusal(`BackendType is ${JSON.stringify(type)}, want text`);
+  const type = fields.BackendType ?? "";
+  if (typeof type !== "string") return refusal(`BackendType is ${excerpt(type)}, want text`);
   return { publicIp, backendType: type.toLowerCase(), backendData };
 }
 
 /** Whether two nodes' attributes say the same; backend data compare as JSON text. */
 export function sameAttributes(a: LeaseAttributes, b: LeaseAttributes): boolean {
   return formatLeaseAttributes(a) === formatLeaseAttributes(b);
+}
+
+/** Somebody else's value for a message: on one line, without control characters, not long. */
+function excerpt(value: unknown): string {
+  return JSON.stringify(value).slice(0, 80);
 }

@@ -14,10 +14,17 @@ export function formatLeaseKey(subnet: PerFamily<Prefix>): LeaseKey {
 
 /** The subnets that a key spells, or undefined when it is not a lease key (wrong form, host bits set, families twice or swapped). */
 export function parseLeaseKey(text: string): PerFamily<Prefix> | undefined {
-  const halves = text.split("&").map((half) => parsePrefix(half.replace("-", "/")));
-  const [first, second] = halves;
-  if (!first || halves.length > 2 || halves.some((half) => !half || !isNetwork(half))) return undefined;
-  if (halves.length === 1) return { [prefixFamily(first)]: first };
+  const ampersand = text.indexOf("&");
+  const first = parseHalf(ampersand < 0 ? text : text.slice(0, ampersand));
+  if (!first || ampersand < 0) return first && { [prefixFamily(first)]: first };
+  const second = parseHalf(text.slice(ampersand + 1));
   if (!second || prefixFamily(first) !== "ipv4" || prefixFamily(second) !== "ipv6") return undefined;
   return { ipv4: first, ipv6: second };
+}
+
+/** "10.5.2.0-24", whose slash is a hyphen since a slash parts the names of a store. */
+function parseHalf(text: string): Prefix | undefined {
+  if (text.includes("/")) return undefined;
+  const prefix = parsePrefix(text.replace("-", "/"));
+  return prefix && isNetwork(prefix) ? prefix : undefined;
 }

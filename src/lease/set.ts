@@ -3,12 +3,13 @@
 //
 // A set shares the leases that did not change with the set before it, and names the keys that did, so that one change among 5,000 peers costs one.
 
-import { type Address, addressNumber } from "../ip/address.ts";
-import { ADDRESS_BITS, FAMILIES, type Family, type PerFamily } from "../ip/family.ts";
-import { contains, maskAddress, overlaps, type Prefix, prefixAddress, prefixLength } from "../ip/prefix.ts";
+import { type Address, isUnicastAddress } from "../ip/address.ts";
+import { FAMILIES, mapFamilies, type PerFamily } from "../ip/family.ts";
+import { contains, type Prefix } from "../ip/prefix.ts";
 import { parseLeaseAttributes, sameAttributes } from "./attributes.ts";
 import { type LeaseKey, parseLeaseKey } from "./key.ts";
 import type { Lease } from "./lease.ts";
+import { SubnetIndex } from "./subnet_index.ts";
 
 /** A lease as a store holds it. */
 export interface StoredLease {
@@ -36,18 +37,35 @@ export interface LeaseSetContext {
   readonly hostAddresses: ReadonlySet<Address>;
 }
 
+/** A reason to refuse; `rival` is the lease that stands in the way, and whose end gives way. */
+interface Refused {
+  readonly kind: "refused";
+  readonly reason: string;
+  readonly rival?: LeaseKey | undefined;
+}
+
 /** Takes what a store says and yields lease sets. Owns the checks between leases; the first of two that cannot both be keeps its place. */
 export class LeaseSetBuilder {
   readonly #context: LeaseSetContext;
+  /** The subnets of admitted leases, and our own. */
+  readonly #taken: PerFamily<SubnetIndex>;
   readonly #stored = new Map<string, StoredLease>();
-  readonly #taken = new SubnetIndex();
+  readonly #leases = new Map<LeaseKey, Lease>();
+  readonly #refused = new Map<string, Refused>();
+  /** Rival → the leases refused because of it, first come first. */
+  readonly #waiting = new Map<LeaseKey, Set<string>>();
   readonly #changed = new Set<LeaseKey>();
-  #leases = new Map<LeaseKey, Lease>();
-  #refused = new Map<string, string>();
   #number = 0;
 
   constructor(context: LeaseSetContext) {
+    const { networks, own } = context;
     this.#context = context;
+    this.#taken = mapFamilies(networks, (network, family) => {
+      const index = new SubnetIndex(network);
+      const ours = own.subnet[family];
+      if (ours && contains(network, ours)) index.add(ours, own.key);
+      return index;
+    });
   }
 
   /** Replaces everything: what is not in `all` is gone. `all` in order of creation, so that every node keeps the same one of two rivals. */
@@ -60,20 +78,15 @@ export class LeaseSetBuilder {
 
   put(stored: StoredLease): void {
     const before = this.#stored.get(stored.key);
-    if (before?.value === stored.value && before.expiresAt === stored.expiresAt) return;
     this.#stored.set(stored.key, stored);
-    this.#admit(stored);
+    // When only the expiry moved there is nothing to do for a backend, so the same Lease stays.
+    if (before?.value !== stored.value) this.#admit(stored);
   }
 
   remove(key: string): void {
     if (!this.#stored.delete(key)) return;
-    this.#refused.delete(key);
-    if (!this.#drop(key as LeaseKey)) return;
-    // A lease refused because it overlaps this one may have its place now.
-    for (const rival of [...this.#refused.keys()]) {
-      const stored = this.#stored.get(rival);
-      if (stored) this.#admit(stored);
-    }
+    if (this.#forgetRefusal(key)) this.#changed.add(key as LeaseKey);
+    this.#drop(key as LeaseKey);
   }
 
   /** The set as it stands; undefined when nothing changed since the last call. */
@@ -84,7 +97,7 @@ export class LeaseSetBuilder {
     const previous = this.#number++;
     return {
       leases: new Map(this.#leases),
-      refused: new Map(this.#refused),
+      refused: new Map([...this.#refused].map(([key, { reason }]) => [key, reason])),
       changed,
       number: this.#number,
       previous,
@@ -92,106 +105,78 @@ export class LeaseSetBuilder {
   }
 
   #admit(stored: StoredLease): void {
-    const lease = this.#check(stored);
+    if (stored.key === this.#context.own.key) return;
     const key = stored.key as LeaseKey;
-    if (typeof lease === "string") {
+    const checked = this.#check(stored);
+    const refusedBefore = this.#forgetRefusal(key);
+    if (checked.kind === "refused") {
+      this.#refuse(key, checked);
+      if (refusedBefore?.reason !== checked.reason) this.#changed.add(key);
       this.#drop(key);
-      if (this.#refused.get(key) !== lease) {
-        this.#refused.set(key, lease);
-        this.#changed.add(key);
-      }
       return;
     }
-    this.#refused.delete(key);
-    if (lease === undefined) return;
+    const { lease } = checked;
     const before = this.#leases.get(key);
-    if (!before) for (const family of FAMILIES) this.#taken.add(lease.subnet[family], key);
-    if (before && sameAttributes(before, lease)) {
-      // Only the expiry moved: nothing to do for a backend, so the same object stays.
-      return;
-    }
+    if (before && sameAttributes(before, lease)) return;
+    if (!before)
+      for (const family of FAMILIES) if (lease.subnet[family]) this.#taken[family]?.add(lease.subnet[family], key);
     this.#leases.set(key, lease);
     this.#changed.add(key);
   }
 
-  #drop(key: LeaseKey): boolean {
+  #refuse(key: string, refused: Refused): void {
+    this.#refused.set(key, refused);
+    if (!refused.rival) return;
+    const waiting = this.#waiting.get(refused.rival) ?? new Set();
+    this.#waiting.set(refused.rival, waiting.add(key));
+  }
+
+  #forgetRefusal(key: string): Refused | undefined {
+    const refused = this.#refused.get(key);
+    if (refused?.rival) this.#waiting.get(refused.rival)?.delete(key);
+    this.#refused.delete(key);
+    return refused;
+  }
+
+  /** Takes a lease out; one that was refused because of it may have its place now. */
+  #drop(key: LeaseKey): void {
     const lease = this.#leases.get(key);
-    if (!lease) return false;
-    for (const family of FAMILIES) this.#taken.remove(lease.subnet[family]);
+    if (!lease) return;
+    for (const family of FAMILIES) if (lease.subnet[family]) this.#taken[family]?.remove(lease.subnet[family]);
     this.#leases.delete(key);
     this.#changed.add(key);
-    return true;
+    const waiting = this.#waiting.get(key) ?? [];
+    this.#waiting.delete(key);
+    for (const rival of waiting) {
+      const stored = this.#stored.get(rival);
+      if (stored) this.#admit(stored);
+    }
   }
 
-  /** The lease, the reason to refuse it, or undefined for our own. */
-  #check(stored: StoredLease): Lease | string | undefined {
+  #check(stored: StoredLease): { readonly kind: "admitted"; readonly lease: Lease } | Refused {
     const { networks, own, hostAddresses } = this.#context;
-    if (stored.key === own.key) return undefined;
-    const subnet = parseLeaseKey(stored.key);
-    if (!subnet) return "its key is not a subnet in the form 10.5.2.0-24";
+    const refuse = (reason: string, rival?: LeaseKey): Refused => ({ kind: "refused", reason, rival });
+    const key = stored.key as LeaseKey;
+    const subnet = parseLeaseKey(key);
+    if (!subnet) return refuse("its key is not a subnet in the form 10.5.2.0-24");
     const parsed = parseLeaseAttributes(stored.value);
-    if ("kind" in parsed) return parsed.reason;
+    if ("kind" in parsed) return refuse(parsed.reason);
+    let known = false;
     for (const family of FAMILIES) {
-      const part = subnet[family];
-      if (!part) continue;
-      const network = networks[family];
-      if (!network) continue; // a family this node does not run: the peer is one in the other
-      if (!contains(network, part)) return `its subnet ${part} is outside the network ${network}`;
-      const ours = own.subnet[family];
-      if (ours && overlaps(ours, part)) return `its subnet ${part} overlaps this node's own ${ours}`;
-      const rival = this.#taken.overlapping(part, stored.key);
-      if (rival) return `its subnet ${part} overlaps the lease ${rival}`;
-      const publicIp = parsed.publicIp[family];
-      if (publicIp && hostAddresses.has(publicIp)) return `its public IP ${publicIp} is an address of this host`;
+      const [network, part, publicIp] = [networks[family], subnet[family], parsed.publicIp[family]];
+      if (!network || !part) continue; // a family that this node does not run: the peer is one in the other
+      known = true;
+      if (!contains(network, part)) return refuse(`its subnet ${part} is outside the network ${network}`);
+      // Of an admitted lease only the attributes can have changed: its key spells its subnets.
+      const rival = this.#leases.has(key) ? undefined : this.#taken[family]?.overlapping(part);
+      if (rival === own.key) return refuse(`its subnet ${part} overlaps this node's own ${own.subnet[family]}`);
+      if (rival) return refuse(`its subnet ${part} overlaps the lease ${rival}`, rival);
+      if (!publicIp) continue;
+      if (!isUnicastAddress(publicIp)) return refuse(`its public IP ${publicIp} is not the address of a host`);
+      if (hostAddresses.has(publicIp)) return refuse(`its public IP ${publicIp} is an address of this host`);
+      if (own.publicIp[family] === publicIp) return refuse(`its public IP ${publicIp} is this node's own`);
     }
-    if (!FAMILIES.some((family) => subnet[family] && networks[family])) {
-      return "it has no subnet in an address family of this network";
-    }
-    return { ...parsed, key: stored.key as LeaseKey, subnet, expiresAt: stored.expiresAt };
+    if (!known) return refuse("it has no subnet in an address family of this network");
+    return { kind: "admitted", lease: { ...parsed, key, subnet, expiresAt: stored.expiresAt } };
   }
-}
-
-/** Finds overlaps without comparing all pairs: prefixes by length, then by base address. */
-class SubnetIndex {
-  readonly #byLength = new Map<string, Map<string, LeaseKey>>();
-
-  add(subnet: Prefix | undefined, key: LeaseKey): void {
-    if (!subnet) return;
-    const group = groupOf(subnet);
-    const bases = this.#byLength.get(group) ?? new Map<string, LeaseKey>();
-    this.#byLength.set(group, bases.set(prefixAddress(subnet), key));
-  }
-
-  remove(subnet: Prefix | undefined): void {
-    if (subnet) this.#byLength.get(groupOf(subnet))?.delete(prefixAddress(subnet));
-  }
-
-  /** The key of a lease that overlaps `subnet` and is not `except`. */
-  overlapping(subnet: Prefix, except: string): LeaseKey | undefined {
-    const length = prefixLength(subnet);
-    const base = prefixAddress(subnet);
-    for (const [group, bases] of this.#byLength) {
-      const [family, lengthText] = group.split("/") as [Family, string];
-      if (family !== groupOf(subnet).split("/")[0] || bases.size === 0) continue;
-      const other = Number(lengthText);
-      if (other <= length) {
-        const key = bases.get(other === length ? base : maskAddress(base, other));
-        if (key && key !== except) return key;
-      } else {
-        for (const [candidate, key] of bases) {
-          if (key !== except && sameBits(candidate as Address, base, length)) return key;
-        }
-      }
-    }
-    return undefined;
-  }
-}
-
-function groupOf(subnet: Prefix): string {
-  return `${subnet.includes(":") ? "ipv6" : "ipv4"}/${prefixLength(subnet)}`;
-}
-
-function sameBits(a: Address, b: Address, length: number): boolean {
-  const hostBits = BigInt(ADDRESS_BITS[a.includes(":") ? "ipv6" : "ipv4"] - length);
-  return addressNumber(a) >> hostBits === addressNumber(b) >> hostBits;
 }

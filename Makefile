@@ -1,0 +1,61 @@
+# make demo: the main job, shown live.   make test: everything.   Both install what they need (npm packages, and system packages by the machine's own manager).
+
+MACHINE := $(shell uname -m)
+BUN := node_modules/@oven/bun-linux-$(MACHINE:x86_64=x64-baseline)/bin/bun
+BIOME := node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(MACHINE:x86_64=x64))/biome
+TSC := $(BUN) node_modules/typescript/bin/tsc
+SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
+# A root daemon must not run code that a bunfig.toml or .env of its current folder names.
+COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
+
+.PHONY: all build check format test test-unit demo bench docs tools clean
+
+all: build
+
+build: dist/flanneld dist/flannelctl dist/flannel
+
+dist/flanneld: $(SOURCES) node_modules/.installed
+	@mkdir -p dist
+	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts >/dev/null && mv dist/flanneld.new dist/flanneld
+	@echo "built dist/flanneld ($$(du -h dist/flanneld | cut -f1))"
+
+dist/flannelctl dist/flannel: dist/flanneld
+	@ln -sf flanneld $@
+
+node_modules/.installed: package.json package-lock.json
+	@echo "installing npm packages"
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# Formatter and linter, types, unit tests: seconds.
+check: node_modules/.installed
+	@$(BIOME) check --error-on-warnings .
+	@$(TSC)
+	@$(BUN) test/run.ts unit
+
+format: node_modules/.installed
+	@$(BIOME) check --write .
+
+test-unit: node_modules/.installed
+	@$(BUN) test/run.ts unit
+
+test: tools build
+	@$(BIOME) check --error-on-warnings .
+	@$(TSC)
+	@$(BUN) test/run.ts all
+
+demo: tools build
+	@dist/flannelctl lab demo
+
+bench: tools build
+	@$(BUN) bench/run.ts
+
+# docs/flags.md from the flag table.
+docs: node_modules/.installed
+	@$(BUN) src/config/write_reference.ts
+
+tools:
+	@packaging/install-tools.sh ip bridge ping nsenter unshare tc nft iperf3 strace tcpdump
+
+clean:
+	rm -rf dist node_modules

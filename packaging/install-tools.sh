@@ -1,0 +1,48 @@
+#!/bin/sh
+# install-tools.sh COMMAND…: installs the packages of those commands that are missing, by the machine's own package manager.
+set -eu
+
+missing=
+for command in "$@"; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null 2>&1 || missing="$missing $command"
+done
+[ -n "$missing" ] || exit 0
+
+# package MANAGER COMMAND: the package that brings COMMAND.
+package() {
+  case "$1:$2" in
+    apt-get:ip | apt-get:bridge | apt-get:tc | zypper:ip | zypper:bridge | zypper:tc | apk:ip | apk:bridge | apk:tc | pacman:ip | pacman:bridge | pacman:tc) echo iproute2 ;;
+    dnf:ip | dnf:bridge) echo iproute ;;
+    dnf:tc) echo iproute-tc ;;
+    apt-get:ping) echo iputils-ping ;;
+    *:ping) echo iputils ;;
+    *:nft) echo nftables ;;
+    *:nsenter | *:unshare) echo util-linux ;;
+    *) echo "$2" ;;
+  esac
+}
+
+for manager in apt-get dnf zypper apk pacman; do
+  command -v "$manager" >/dev/null 2>&1 || continue
+  packages=$(for command in $missing; do package "$manager" "$command"; done | sort -u | tr '\n' ' ')
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "missing:$missing; not root, so install them yourself: $manager install $packages" >&2
+    exit 1
+  fi
+  echo "installing $packages"
+  # shellcheck disable=SC2086
+  case "$manager" in
+    apt-get) { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages; } >/tmp/flannel-install.$$ 2>&1 ;;
+    apk) apk add $packages >/tmp/flannel-install.$$ 2>&1 ;;
+    pacman) pacman -Sy --noconfirm $packages >/tmp/flannel-install.$$ 2>&1 ;;
+    *) "$manager" install -y $packages >/tmp/flannel-install.$$ 2>&1 ;;
+  esac || {
+    cat /tmp/flannel-install.$$ >&2
+    rm -f /tmp/flannel-install.$$
+    exit 1
+  }
+  rm -f /tmp/flannel-install.$$
+  exit 0
+done
+echo "missing:$missing; no package manager known here, so install them yourself" >&2
+exit 1

@@ -1,0 +1,43 @@
+// flannelctl's frame: the subcommands, what goes to which output, and exit codes: 0 done, 1 failed, 2 called wrongly,
+// 128 + n ended by signal n.
+
+import { Command, CommanderError } from "commander";
+import { ConfigError } from "../config/fault.ts";
+import { lab } from "./lab.ts";
+import { Interrupted, interruptible, type Session, UsageError } from "./session.ts";
+import { line, paint, terminalOf } from "./terminal.ts";
+
+/** Adds one subcommand to the program. One file each, in the order of `flannelctl --help`. */
+export type Subcommand = (program: Command, session: Session) => void;
+
+const SUBCOMMANDS: readonly Subcommand[] = [lab];
+
+export async function runProgram(argv: readonly string[], version: string): Promise<number> {
+  const out = terminalOf(process.stdout);
+  const err = terminalOf(process.stderr);
+  let exitCode = 0;
+  const session: Session = {
+    out,
+    err,
+    run: async (work) => {
+      exitCode = await interruptible(work);
+    },
+  };
+  const program = new Command("flannelctl")
+    .description("Looks at flannel's networks, plans them, and builds them for trial.")
+    .version(version)
+    .configureOutput({ outputError: (text, write) => write(paint(err, "red", text)) })
+    .showHelpAfterError("(flannelctl --help shows what there is)")
+    .exitOverride();
+  for (const add of SUBCOMMANDS) add(program, session);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    // commander has printed its own: help and version come as errors with exit code 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    line(err, `${paint(err, "red", "flannelctl:")} ${error instanceof Error ? error.message : String(error)}`);
+    if (error instanceof Interrupted) return error.exitCode;
+    return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
+  }
+}

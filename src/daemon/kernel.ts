@@ -1,0 +1,67 @@
+// The reconciler with Linux's drivers, at work for as long as this object lives.
+
+import { Reconciler } from "../kernel/reconciler.ts";
+import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
+import { SysctlDriver } from "../kernel/sysctl.ts";
+import type { Log } from "./log.ts";
+import type { Plan } from "./prepare.ts";
+import { reportReconcile } from "./report.ts";
+
+/** Sysctls change without a message; as often as upstream looks after iptables. */
+const SYSCTL_PERIOD_MS = 5_000;
+
+export class Kernel implements Disposable {
+  readonly reconciler: Reconciler;
+  readonly nexthopObjects: boolean;
+  /** Whether a device of ours was there when this began: then a failure must not take away what works. */
+  readonly standsFromBefore: boolean;
+  readonly #drivers: readonly [RtnetlinkDriver, SysctlDriver];
+  readonly #stop = new AbortController();
+  #hostChanged: () => void = () => {};
+  #changedMeanwhile = false;
+
+  constructor({ backend, backendConfig, networks }: Plan, nexthopObjects: boolean, log: Log) {
+    this.nexthopObjects = nexthopObjects;
+    const links = new Set(backend.linkNames(backendConfig));
+    const sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
+    const rtnetlink = new RtnetlinkDriver({
+      ownership: { links, networks },
+      nexthopObjects,
+      onLinkGone: (name) => sysctls.linkGone(name),
+      onHostChange: () => {
+        this.#changedMeanwhile = true;
+        this.#hostChanged();
+      },
+    });
+    this.#drivers = [rtnetlink, sysctls];
+    this.standsFromBefore = [...links].some((name) => rtnetlink.exists(name));
+    this.reconciler = new Reconciler(this.#drivers, { report: (event) => reportReconcile(log, event) });
+    this.reconciler.run(this.#stop.signal).catch((error: unknown) => {
+      log.error(`the reconciler stopped: ${error instanceof Error ? error.stack : error}`);
+      process.exitCode = 1;
+      process.kill(process.pid, "SIGTERM");
+    });
+  }
+
+  /** Resolves at the next change of a link or address that is not ours, or at once when there was one since the last call. */
+  async hostChange(signal: AbortSignal): Promise<void> {
+    if (!this.#changedMeanwhile && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#hostChanged = resolve;
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    this.#changedMeanwhile = false;
+  }
+
+  /** Removes everything that is ours. */
+  async clear(): Promise<void> {
+    this.reconciler.desire(new Map(), "all", true);
+    await this.reconciler.settled();
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+    for (const driver of this.#drivers) driver[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,50 @@
+// The subnet manager that the flags name, with its events in the log.
+
+import type { Options } from "../config/flags.ts";
+import type { SubnetManager } from "../subnet/manager.ts";
+import { openRegistry } from "../subnet/open.ts";
+import { createSubnetManager } from "../subnet/registry_manager.ts";
+import type { SubnetEvent } from "../subnet/store_retry.ts";
+import type { Log } from "./log.ts";
+
+export async function openManager(
+  options: Options,
+  log: Log,
+  onStore: (reachable: boolean) => void,
+  signal: AbortSignal,
+): Promise<SubnetManager> {
+  const registry = await openRegistry({ kind: "embedded", path: options.storeFile }, signal);
+  const ttlMs = options.leaseTtl * 1_000;
+  const marginMs = options.subnetLeaseRenewMargin * 60_000;
+  return createSubnetManager(registry, {
+    ttlMs,
+    renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
+    onEvent: (event) => {
+      logEvent(log, event);
+      if (event.kind === "store failing") onStore(false);
+      if (event.kind === "store recovered") onStore(true);
+    },
+  });
+}
+
+function logEvent(log: Log, event: SubnetEvent): void {
+  switch (event.kind) {
+    case "store failing":
+      log.error(`${event.error.message}; what was read before stays in force, trying again`);
+      return;
+    case "store recovered":
+      log.info(`the store answers again, after ${event.failures} failed tries`);
+      return;
+    case "contended":
+      log.info(`the subnet ${event.key} was taken by another node in this moment; choosing another`);
+      return;
+    case "unfit lease":
+      log.warn(
+        `the lease ${event.key} of this node does not fit the network configuration: ${event.removed ? "removed" : "it is a reservation and stays"}; choosing another subnet`,
+      );
+      return;
+    case "renewed":
+      log.info(`Lease renewed: ${event.key}`);
+      return;
+  }
+}

@@ -1,0 +1,60 @@
+// What the reconciler did, in log lines: a change of state once, never its repetition, in the words of the command that would do the same.
+
+import type { ReconcileEvent } from "../kernel/reconciler.ts";
+import type { Operation } from "../state/operation.ts";
+import { printOperation } from "../state/print.ts";
+import type { Log } from "./log.ts";
+
+/** Commands of a mass repair that are shown; the rest are counted. */
+const SHOWN = 4;
+
+export function reportReconcile(log: Log, event: ReconcileEvent): void {
+  switch (event.kind) {
+    case "repaired": {
+      const shown = event.operations.slice(0, SHOWN).map((operation) => `repaired: ${commandOf(operation)}`);
+      const more = event.operations.length - SHOWN;
+      log.warn([...shown, ...(more > 0 ? [`repaired: and ${more} more`] : [])].join("\n"));
+      return;
+    }
+    case "failed": {
+      const { reason, fight } = event.trouble;
+      const what = fight
+        ? `${commandOf(event.operation)}: ${reason.message}; trying less often`
+        : `${reason.message}; trying again`;
+      log.error(what);
+      return;
+    }
+    case "recovered":
+      log.info(`recovered after ${event.trouble.attempts} failed attempts: ${event.key}`);
+      return;
+    case "unreadable":
+      log.error(`cannot read the kernel's state: ${event.reason.message}; trying again`);
+      return;
+  }
+}
+
+function commandOf(operation: Operation): string {
+  const command = printOperation(operation);
+  return command === "" ? `${operation.verb} ${operation.object.kind}` : command.replaceAll("\n", "; ");
+}
+
+/** Logs each refused lease once, and again only when the reason changes. */
+export class RefusalLog {
+  readonly #log: Log;
+  #known: ReadonlyMap<string, string> = new Map();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** All that is refused now. */
+  update(refused: ReadonlyMap<string, string>): void {
+    for (const [key, reason] of refused) {
+      if (this.#known.get(key) !== reason) this.#log.warn(`refusing the lease ${key}: ${reason}`);
+    }
+    for (const key of this.#known.keys()) {
+      if (!refused.has(key)) this.#log.info(`the lease ${key} is refused no more`);
+    }
+    this.#known = new Map(refused);
+  }
+}

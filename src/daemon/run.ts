@@ -1,0 +1,232 @@
+// flanneld's main path, from options to a network that stands, in one direction: configuration → host facts → identity → own lease → lease sets → desired
+// state → kernel. A lost lease or a changed host begins again at the facts; the kernel is left standing meanwhile and is reconciled to what comes out.
+
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { bindBackend, Planner } from "../backend/planner.ts";
+import { ConfigError } from "../config/fault.ts";
+import type { Options } from "../config/flags.ts";
+import { formatSubnetEnv, parseSubnetEnv, previousLease } from "../config/subnet_env.ts";
+import type { PerFamily } from "../ip/family.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import type { Lease } from "../lease/lease.ts";
+import { keyOf } from "../state/object.ts";
+import type { SubnetManager } from "../subnet/manager.ts";
+import { notifySystemd } from "../sys/notify.ts";
+import { writeFileAtomically } from "./atomic_file.ts";
+import { sameFacts } from "./facts.ts";
+import { serveHealth } from "./health.ts";
+import { Host } from "./host.ts";
+import { Kernel } from "./kernel.ts";
+import type { Log } from "./log.ts";
+import { openManager } from "./open_manager.ts";
+import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
+import { requireNetAdmin } from "./privilege.ts";
+import { RefusalLog } from "./report.ts";
+import { StatusFile } from "./status_file.ts";
+
+/** A host settles in a burst of notifications: one look at its end. */
+const HOST_SETTLES_MS = 100;
+
+interface Daemon {
+  readonly options: Options;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly status: StatusFile;
+  readonly manager: SubnetManager;
+  readonly plan: Plan;
+  readonly host: Host;
+  readonly kernel: Kernel;
+}
+
+/** Runs until `signal` aborts and leaves the data plane standing. Throws ConfigError, StoreError or what the kernel refused, with nothing half made. */
+export async function run(options: Options, version: string, log: Log, signal: AbortSignal): Promise<void> {
+  requireNetAdmin();
+  using status = new StatusFile(join(dirname(options.subnetFile), "status.json"), version, (error) =>
+    log.error(error instanceof Error ? error.message : String(error)),
+  );
+  try {
+    using _health =
+      options.healthzPort > 0
+        ? serveHealth(options.healthzIp ?? "0.0.0.0", options.healthzPort, () => status.status.phase === "ready")
+        : undefined;
+    const onStore = (reachable: boolean) =>
+      status.set({ store: { kind: "embedded", reachable, since: new Date().toISOString() } });
+    using manager = await openManager(options, log, onStore, signal);
+    onStore(true);
+    const config = await manager.networkConfig(signal, (reason) => {
+      log.warn(`waiting: ${reason}`);
+      status.set({ phase: "config", cause: reason });
+    });
+    for (const warning of config.warnings) log.warn(warning);
+    const plan = planOf(config, `${manager.description}: config`);
+    status.set({ network: plan.networks, backend: plan.backend.type });
+    using host = new Host();
+    using kernel = new Kernel(plan, host.hasNexthopObjects(), log);
+    await work({ options, log, signal, status, manager, plan, host, kernel });
+    status.set({ phase: "stopping" });
+  } catch (error) {
+    if (signal.aborted) return status.set({ phase: "stopping" });
+    status.set({ phase: "failed", cause: error instanceof Error ? error.message : String(error) });
+    throw error;
+  }
+}
+
+/** Lease after lease, until told to stop. */
+async function work(daemon: Daemon): Promise<void> {
+  const { options, log, signal, status, manager, plan, host, kernel } = daemon;
+  const { backend, backendConfig, config, networks } = plan;
+  let previous = readPrevious(options.subnetFile, networks, log);
+  let place = placeOf(plan, options, host, kernel.nexthopObjects);
+  let identity: unknown;
+  while (!signal.aborted) {
+    const { external, facts, links } = place;
+    log.info(describePlace(place));
+    status.set({ phase: "lease", publicIp: external.publicIp });
+    if (identity === undefined) {
+      const stored = await manager.remembered(external.publicIp, signal);
+      const data = stored.backendType === backend.type ? (stored.backendData ?? {}) : {};
+      const known = backend.known(backendConfig, data, links);
+      identity = backend.identity(known, (length) => crypto.getRandomValues(new Uint8Array(length)));
+    }
+    const attributes = {
+      publicIp: external.publicIp,
+      backendType: backend.type,
+      backendData: backend.leaseData(backendConfig, identity, networks),
+    };
+    const own = await manager.acquire(config, { attributes, previous }, signal);
+    log.info(
+      `Lease acquired: ${[own.subnet.ipv4, own.subnet.ipv6].filter((part) => part !== undefined).join(" and ")}`,
+    );
+    const planner = new Planner(bindBackend(backend, backendConfig, identity, own, facts));
+    const mtu = backend.mtu(backendConfig, facts, networks);
+    status.set({ phase: "programming", subnet: own.subnet, mtu });
+    const outcome = await serve(daemon, planner, own, place, mtu);
+    if (outcome === "lost")
+      log.warn(`Lease lost: ${own.key} is gone or another node's; acquiring one again, this subnet first`);
+    if (typeof outcome === "object") place = outcome;
+    previous = own.subnet;
+  }
+}
+
+/** Holds one lease. Ends when it is lost, when the host has become another place, or when told to stop. */
+async function serve(
+  daemon: Daemon,
+  planner: Planner,
+  own: Lease,
+  place: Place,
+  mtu: number,
+): Promise<"lost" | "stopped" | Place> {
+  const { manager, plan, kernel, log, status } = daemon;
+  const end = new AbortController();
+  const signal = AbortSignal.any([daemon.signal, end.signal]);
+  try {
+    kernel.reconciler.desire(planner.desired, "all", false);
+    const nodeKeys = [...planner.desired.values()].map(keyOf);
+    // Peers may come while the node's own objects are made: the reconciler keeps the order.
+    const following = follow(daemon, planner, own, place, signal);
+    const trouble = await kernel.reconciler.standing(nodeKeys);
+    if (trouble && !kernel.standsFromBefore) {
+      await kernel.clear();
+      throw trouble.reason;
+    }
+    if (!signal.aborted) announce(daemon, own, mtu);
+    return await Promise.race([manager.keep(own, signal), changedPlace(daemon, place, signal), following]);
+  } finally {
+    end.abort();
+    log.detail(1, `the lease ${own.key} of ${plan.backend.type} is no longer served`);
+    status.set({ peers: planner.desired.size > 0 ? status.status.peers : 0 });
+  }
+}
+
+/** Lease set after lease set into the kernel. */
+async function follow(
+  { manager, plan, kernel, log, status }: Daemon,
+  planner: Planner,
+  own: Lease,
+  { facts }: Place,
+  signal: AbortSignal,
+): Promise<"stopped"> {
+  const refusals = new RefusalLog(log);
+  let complete = false;
+  for await (const set of manager.leaseSets({ networks: plan.networks, own, hostAddresses: facts.addresses }, signal)) {
+    const changed = planner.update(set);
+    kernel.reconciler.desire(planner.desired, complete ? changed : "all", true);
+    if (!complete) log.info(`peers in the first complete lease set: ${set.leases.size}`);
+    complete = true;
+    const refused = new Map([...set.refused, ...planner.refused]);
+    refusals.update(refused);
+    status.set({
+      peers: set.leases.size - planner.refused.size,
+      refused: refused.size,
+      failing: kernel.reconciler.troubles.size,
+    });
+    for (const key of set.changed) log.detail(2, `${set.leases.has(key) ? "peer" : "peer gone"}: ${key}`);
+  }
+  return "stopped";
+}
+
+/** Device and addresses stand: the file that others wait for is written, and those who asked are told. */
+function announce({ options, log, status, plan }: Daemon, own: Lease, mtu: number): void {
+  const text = formatSubnetEnv({ network: plan.networks, subnet: own.subnet, mtu, ipMasq: options.ipMasq });
+  writeFileAtomically(options.subnetFile, text, 0o644);
+  status.set({ phase: "ready" });
+  log.info(`${options.subnetFile} written, flanneld is ready`);
+  try {
+    notifySystemd("READY=1\nSTATUS=ready");
+  } catch (error) {
+    log.warn(`cannot notify the supervisor: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** Resolves with the host's new place when it no longer is as planned for; a host without a fitting interface is waited for. */
+async function changedPlace(
+  { plan, options, host, kernel, log, signal: stop }: Daemon,
+  place: Place,
+  signal: AbortSignal,
+): Promise<Place | "stopped"> {
+  let told = "";
+  while (!signal.aborted) {
+    await kernel.hostChange(signal);
+    await Bun.sleep(HOST_SETTLES_MS);
+    if (signal.aborted || stop.aborted) break;
+    try {
+      const now = placeOf(plan, options, host, kernel.nexthopObjects);
+      if (!sameFacts(now.facts, place.facts) || !Bun.deepEquals(now.external.publicIp, place.external.publicIp)) {
+        log.info("the external interface has changed");
+        return now;
+      }
+      if (told !== "") log.info("the external interface is back");
+      told = "";
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      if (told !== error.message) log.error(`${error.message}; keeping what stands until there is one`);
+      told = error.message;
+    }
+  }
+  return "stopped";
+}
+
+function describePlace({ external, facts }: Place): string {
+  const { name, mtu } = facts.external;
+  const text = (addresses: PerFamily<string>) =>
+    [addresses.ipv4, addresses.ipv6].filter((each) => each !== undefined).join(" and ");
+  return `external interface ${name} (${external.reason}), address ${text(external.address)}, MTU ${mtu}, public IP ${text(external.publicIp)}`;
+}
+
+/** The subnet of the last run, when subnet.env tells of the same network. */
+function readPrevious(path: string, networks: PerFamily<Prefix>, log: Log): PerFamily<Prefix> {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch {
+    return {}; // first start
+  }
+  const { network, subnet, problems } = previousLease(parseSubnetEnv(text));
+  for (const problem of problems) log.warn(`${path}: ${problem}`);
+  const { ipv4, ipv6 } = subnet;
+  return {
+    ...(ipv4 && network.ipv4 === networks.ipv4 && { ipv4 }),
+    ...(ipv6 && network.ipv6 === networks.ipv6 && { ipv6 }),
+  };
+}

@@ -1,0 +1,83 @@
+// Opens NETLINK_ROUTE sockets (netlink(7), linux/netlink.h).
+//
+// struct sockaddr_nl, 12 bytes:  0 u16 nl_family   2 u16 zero   4 u32 nl_pid (the port; 0 lets the kernel choose)   8 u32 nl_groups
+
+import { ENOPROTOOPT, EPERM, SysError } from "../sys/error.ts";
+import {
+  AF_NETLINK,
+  bind,
+  close,
+  getsockname,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_SOCKET,
+  setsockopt,
+  socket,
+} from "../sys/libc.ts";
+import { inNamespace } from "../sys/netns.ts";
+
+const NETLINK_ROUTE = 0;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+
+export const SUBJECT = "netlink socket";
+
+export interface OpenOptions {
+  /** Path of the network namespace to open it in: "/var/run/netns/NAME"; this one by default. */
+  readonly namespace?: string | undefined;
+  /** Bytes that the kernel may queue for us; the kernel doubles the number for its own overhead. */
+  readonly receiveBufferBytes: number;
+}
+
+/** A non-blocking socket bound to a port of its own. */
+export function openRouteSocket({ namespace, receiveBufferBytes }: OpenOptions): { fd: number; portId: number } {
+  const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const make = () => socket(AF_NETLINK, type, NETLINK_ROUTE, SUBJECT);
+  const fd = namespace === undefined ? make() : inNamespace(namespace, make);
+  try {
+    setReceiveBuffer(fd, receiveBufferBytes);
+    const any = new Uint8Array(12);
+    any[0] = AF_NETLINK;
+    bind(fd, any, SUBJECT);
+    const own = getsockname(fd, SUBJECT);
+    return { fd, portId: new DataView(own.buffer, own.byteOffset, own.length).getUint32(4, true) };
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Subscribes to a multicast group, RTNLGRP_* (notification.ts). */
+export function joinGroup(fd: number, group: number): void {
+  setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, SUBJECT);
+}
+
+/**
+ * Asks for the kernel's own words with a refusal (Linux ≥ 4.12), refusals that repeat only the request's header (≥ 4.3), and dumps that are filtered by the
+ * kernel (≥ 4.20). Without any of them all works, with less said and more read.
+ */
+export function setForRequests(fd: number): void {
+  for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {
+    try {
+      setsockopt(fd, SOL_NETLINK, option, 1, SUBJECT);
+    } catch (error) {
+      if (!(error instanceof SysError && error.errno === ENOPROTOOPT)) throw error;
+    }
+  }
+}
+
+/** Beyond net.core.rmem_max where we may, up to it where we may not. */
+function setReceiveBuffer(fd: number, bytes: number): void {
+  try {
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes, SUBJECT);
+  } catch (error) {
+    if (!(error instanceof SysError && error.errno === EPERM)) throw error;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, bytes, SUBJECT);
+  }
+}

@@ -1,0 +1,75 @@
+// A registry is what the subnet manager needs of a store, and no more: a config text, leases by key,
+// compare-and-swap, a life time per lease, and a watch. The embedded store, etcd v3 and etcd v2 all have exactly
+// this, so how subnets are chosen and kept is written once (registry_manager.ts).
+//
+// Silence is not emptiness: a read that fails throws StoreError; it never yields fewer entries than there are.
+
+/** A point in a store's history, to watch from; opaque, only meaningful to the registry that gave it. */
+export type Revision = string & { readonly __brand: "Revision" };
+
+export interface RegistryEntry {
+  /** As formatLeaseKey spells it; whatever somebody put there otherwise. */
+  readonly key: string;
+  /** JSON text, unchecked. */
+  readonly value: string;
+  /**
+   * Milliseconds since the epoch by the store's clock; undefined for a reservation, which has no TTL and never ends.
+   */
+  readonly expiresAt: number | undefined;
+  /** Changes with every change of the value, and not when a lease is renewed. */
+  readonly revision: Revision;
+}
+
+export interface Snapshot {
+  /** In order of creation: of two rivals, every node sees the same one first. */
+  readonly entries: readonly RegistryEntry[];
+  readonly revision: Revision;
+}
+
+export type Change =
+  | { readonly kind: "put"; readonly entry: RegistryEntry }
+  /** Removed or expired; may come twice. */
+  | { readonly kind: "remove"; readonly key: string };
+
+export interface StoredConfig {
+  /** undefined when the store has none. */
+  readonly text: string | undefined;
+  readonly revision: Revision;
+}
+
+/** Every method rejects with the signal's reason when it aborts, and with StoreError when the store cannot answer. */
+export interface Registry extends Disposable {
+  /** For messages: "embedded store /var/lib/flannel/store.db". */
+  readonly description: string;
+
+  config(signal: AbortSignal): Promise<StoredConfig>;
+  /** For tools: flanneld itself never writes the configuration. */
+  setConfig(text: string, signal: AbortSignal): Promise<void>;
+  /** Yields the configuration after each change since `since`. Ends and fails as `watch` does. */
+  watchConfig(since: Revision, signal: AbortSignal): AsyncIterable<StoredConfig>;
+
+  entries(signal: AbortSignal): Promise<Snapshot>;
+  entry(key: string, signal: AbortSignal): Promise<{ entry: RegistryEntry | undefined; revision: Revision }>;
+  /** `ttlMs` undefined makes a reservation. */
+  create(key: string, value: string, ttlMs: number | undefined, signal: AbortSignal): Promise<RegistryEntry | "exists">;
+  /** Compare-and-swap: writes only if nobody changed or removed `entry` since it was read. */
+  replace(
+    entry: RegistryEntry,
+    value: string,
+    ttlMs: number | undefined,
+    signal: AbortSignal,
+  ): Promise<RegistryEntry | "conflict">;
+  /**
+   * Gives the entry `ttlMs` more from now on, unless it expired or changed. Wakes no watcher; never gives a
+   * reservation a TTL.
+   */
+  renew(entry: RegistryEntry, ttlMs: number, signal: AbortSignal): Promise<RegistryEntry | "lost">;
+  /** Compare-and-swap as well. */
+  remove(entry: RegistryEntry, signal: AbortSignal): Promise<"removed" | "conflict">;
+  /**
+   * Batches of what changed since `since`, of all leases or of one key; a burst may come as one batch, and only the
+   * last state of a key is promised. Ends when `signal` aborts. Throws StoreError "compacted" when the store no
+   * longer knows that far back: read again with `entries`.
+   */
+  watch(since: Revision, signal: AbortSignal, key?: string): AsyncIterable<readonly Change[]>;
+}

@@ -1,0 +1,69 @@
+// Trying again when a store does not answer: backoff with jitter, and one message when it stops answering and one
+// when it does again, however many activities (reading, watching, renewing) notice it.
+
+import { pause } from "./pause.ts";
+import { StoreError } from "./store_error.ts";
+
+export type SubnetEvent =
+  /** The store stopped answering; what was read before stays valid. */
+  | { readonly kind: "store failing"; readonly error: StoreError }
+  /** It answers again, after so many failed tries. */
+  | { readonly kind: "store recovered"; readonly failures: number }
+  /** Another node took the subnet first; another one is chosen. */
+  | { readonly kind: "contended"; readonly key: string }
+  /** A lease of this node that no longer fits the configuration; a reservation is an operator's and stays. */
+  | { readonly kind: "unfit lease"; readonly key: string; readonly removed: boolean }
+  | { readonly kind: "renewed"; readonly key: string };
+
+export interface RetryDelays {
+  readonly firstMs: number;
+  readonly maxMs: number;
+}
+
+export class StoreRetry {
+  readonly #delays: RetryDelays;
+  readonly #random: () => number;
+  readonly #onEvent: (event: SubnetEvent) => void;
+  /** Failed tries in a row, by activity; empty when all is well. */
+  readonly #failing = new Map<string, number>();
+  #failures = 0;
+
+  constructor(delays: RetryDelays, random: () => number, onEvent: (event: SubnetEvent) => void) {
+    this.#delays = delays;
+    this.#random = random;
+    this.#onEvent = onEvent;
+  }
+
+  succeeded(activity: string): void {
+    if (!this.#failing.delete(activity) || this.#failing.size > 0) return;
+    this.#onEvent({ kind: "store recovered", failures: this.#failures });
+    this.#failures = 0;
+  }
+
+  /** Notes a failure and waits until the next try. What is no StoreError is thrown on: trying again would not help. */
+  async failed(activity: string, error: unknown, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (!(error instanceof StoreError)) throw error;
+    if (this.#failing.size === 0) this.#onEvent({ kind: "store failing", error });
+    const before = this.#failing.get(activity) ?? 0;
+    this.#failing.set(activity, before + 1);
+    this.#failures++;
+    const { firstMs, maxMs } = this.#delays;
+    await pause(Math.min(firstMs * 2 ** Math.min(before, 30), maxMs) * (0.5 + this.#random()), signal);
+  }
+
+  /** Calls until it succeeds; throws what another try cannot change: "denied", "invalid", "full". */
+  async persist<T>(activity: string, call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      try {
+        const result = await call();
+        this.succeeded(activity);
+        return result;
+      } catch (error) {
+        if (error instanceof StoreError && !["unreachable", "compacted", "conflict"].includes(error.reason))
+          throw error;
+        await this.failed(activity, error, signal);
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+// The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports bun:ffi. Every function here
+// throws SysError; none blocks except poll.
+//
+// Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds the view while the kernel reads or
+// writes it. Lengths fit in 32 bits, so ssize_t is read as int.
+
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { EINTR, SysError } from "./error.ts";
+
+const { i32, u32, u64, ptr } = FFIType;
+
+const { symbols: c } = dlopen("libc.so.6", {
+  __errno_location: { args: [], returns: ptr },
+  socket: { args: [i32, i32, i32], returns: i32 },
+  bind: { args: [i32, ptr, u32], returns: i32 },
+  getsockname: { args: [i32, ptr, ptr], returns: i32 },
+  setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
+  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+  send: { args: [i32, ptr, u64, i32], returns: i32 },
+  sendto: { args: [i32, ptr, u64, i32, ptr, u32], returns: i32 },
+  recv: { args: [i32, ptr, u64, i32], returns: i32 },
+  poll: { args: [ptr, u64, i32], returns: i32 },
+  open: { args: [ptr, i32, i32], returns: i32 },
+  close: { args: [i32], returns: i32 },
+  setns: { args: [i32, i32], returns: i32 },
+});
+
+/** bits/socket.h */
+export const AF_UNIX = 1;
+export const AF_NETLINK = 16;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+
+/** asm-generic/socket.h */
+export const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+/** Beyond net.core.wmem_max and rmem_max; need CAP_NET_ADMIN. */
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+
+/** bits/poll.h */
+export const POLLIN = 0x001;
+export const POLLOUT = 0x004;
+
+/** bits/fcntl-linux.h */
+export const O_RDONLY = 0;
+export const O_RDWR = 2;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+
+/** bits/sched.h */
+export const CLONE_NEWNET = 0x40000000;
+
+/** A file descriptor. `subject` in all of these is how an error names what was called on. */
+export function socket(domain: number, type: number, protocol: number, subject: string): number {
+  return checked(c.socket(domain, type, protocol), "socket", subject);
+}
+
+/** `address`: a struct sockaddr of the socket's domain. */
+export function bind(fd: number, address: Uint8Array, subject: string): void {
+  checked(c.bind(fd, address, address.length), "bind", subject);
+}
+
+/** The socket's own address, a struct sockaddr of at most 128 bytes. */
+export function getsockname(fd: number, subject: string): Uint8Array {
+  const address = new Uint8Array(128);
+  const length = new Uint32Array([address.length]);
+  checked(c.getsockname(fd, address, length), "getsockname", subject);
+  return address.subarray(0, length[0]);
+}
+
+/** An option whose value is an int. */
+export function setsockopt(fd: number, level: number, option: number, value: number, subject: string): void {
+  const bytes = new Int32Array([value]);
+  checked(c.setsockopt(fd, level, option, bytes, bytes.byteLength), "setsockopt", subject);
+}
+
+export function getsockopt(fd: number, level: number, option: number, subject: string): number {
+  const bytes = new Int32Array(1);
+  const length = new Uint32Array([bytes.byteLength]);
+  checked(c.getsockopt(fd, level, option, bytes, length), "getsockopt", subject);
+  return bytes[0] ?? 0;
+}
+
+/** Sends all of `bytes` as one datagram, to where the socket is connected; a netlink socket's is the kernel. */
+export function send(fd: number, bytes: Uint8Array, flags: number, subject: string): void {
+  let sent: number;
+  do sent = c.send(fd, bytes, bytes.length, flags);
+  while (sent < 0 && errno() === EINTR);
+  checked(sent, "send", subject);
+}
+
+/** Sends all of `bytes` as one datagram to `address`, a struct sockaddr. */
+export function sendto(fd: number, bytes: Uint8Array, flags: number, address: Uint8Array, subject: string): void {
+  let sent: number;
+  do sent = c.sendto(fd, bytes, bytes.length, flags, address, address.length);
+  while (sent < 0 && errno() === EINTR);
+  checked(sent, "sendto", subject);
+}
+
+/** Reads one datagram; with MSG_TRUNC the length returned is the datagram's, which may be more than the buffer took. */
+export function recv(fd: number, buffer: Uint8Array, flags: number, subject: string): number {
+  let received: number;
+  do received = c.recv(fd, buffer, buffer.length, flags);
+  while (received < 0 && errno() === EINTR);
+  return checked(received, "recv", subject);
+}
+
+/** Blocks the thread until `fd` has one of `events` (POLL*); what it has, 0 when `timeoutMs` passed. */
+export function poll(fd: number, events: number, timeoutMs: number, subject: string): number {
+  // struct pollfd: 0 int fd, 4 short events, 6 short revents
+  const entry = new DataView(new ArrayBuffer(8));
+  entry.setInt32(0, fd, true);
+  entry.setInt16(4, events, true);
+  const bytes = new Uint8Array(entry.buffer);
+  let ready: number;
+  do ready = c.poll(bytes, 1, timeoutMs);
+  while (ready < 0 && errno() === EINTR);
+  return checked(ready, "poll", subject) > 0 ? entry.getInt16(6, true) : 0;
+}
+
+/** A file descriptor. */
+export function open(path: string, flags: number): number {
+  return checked(c.open(new TextEncoder().encode(`${path}\0`), flags | O_CLOEXEC, 0), "open", path);
+}
+
+export function close(fd: number): void {
+  c.close(fd);
+}
+
+/** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
+export function setns(fd: number, kind: number, subject: string): void {
+  checked(c.setns(fd, kind), "setns", subject);
+}
+
+function checked(result: number, call: string, subject: string): number {
+  if (result < 0) throw new SysError(call, errno(), subject);
+  return result;
+}
+
+/** The calling thread's errno: valid directly after a call that failed. */
+function errno(): number {
+  return read.i32(c.__errno_location() as Pointer);
+}

@@ -1,0 +1,259 @@
+// How the sockets behave at the kernel's edges: batches with refusals, large dumps, dumps that a change disturbs, subscriptions that overrun.
+
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { readdirSync, readlinkSync } from "node:fs";
+import type { Address } from "../../src/ip/address.ts";
+import type { Mac } from "../../src/ip/mac.ts";
+import type { Prefix } from "../../src/ip/prefix.ts";
+import { DumpInterrupted } from "../../src/netlink/error.ts";
+import { addLink, changeLink, decodeLink, deleteLink, dumpLinks } from "../../src/netlink/link.ts";
+import { findLink, listLinks, listNeighbours, listNexthops, listRoutes } from "../../src/netlink/list.ts";
+import { putNeighbour } from "../../src/netlink/neighbour.ts";
+import { putNexthop, RTNH_F_ONLINK } from "../../src/netlink/nexthop.ts";
+import {
+  decodeNotifications,
+  type Notification,
+  RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_LINK,
+  RTNLGRP_NEIGH,
+} from "../../src/netlink/notification.ts";
+import { NotificationSocket } from "../../src/netlink/notification_socket.ts";
+import { putRoute } from "../../src/netlink/route.ts";
+import { RequestSocket } from "../../src/netlink/socket.ts";
+import { EINVAL, ENODEV, ENOENT } from "../../src/sys/error.ts";
+import { inNamespace } from "../../src/sys/netns.ts";
+import { Namespace } from "./linux_world.ts";
+
+const MAC = "3e:00:00:00:00:02" as Mac;
+const address = (peer: number) => `10.${5 + (peer >> 8)}.${peer & 255}.0` as Address;
+const subnet = (peer: number) => `${address(peer)}/24` as Prefix;
+
+let namespace: Namespace;
+let socket: RequestSocket;
+/** ifindex of veth1; its other end is veth2, both are up. */
+let veth1: number;
+beforeEach(() => {
+  namespace = new Namespace();
+  socket = new RequestSocket({ namespace: namespace.path });
+  socket.request((writer) =>
+    addLink(writer, { name: "veth1", up: true, info: { type: "veth", peer: { name: "veth2" } } }),
+  );
+  veth1 = findLink(socket, { name: "veth1" })?.index ?? 0;
+  socket.request((writer) => changeLink(writer, findLink(socket, { name: "veth2" })?.index ?? 0, { up: true }));
+});
+afterEach(() => {
+  socket[Symbol.dispose]();
+  namespace[Symbol.dispose]();
+});
+
+/** Waits until `condition` holds; false when it does not within ten seconds. */
+async function eventually(condition: () => boolean): Promise<boolean> {
+  for (let waitedMs = 0; waitedMs < 10_000; waitedMs += 5) {
+    if (condition()) return true;
+    await Bun.sleep(5);
+  }
+  return condition();
+}
+
+describe("batch", () => {
+  test("matches each refusal to its message, and does the rest", () => {
+    const outcomes = socket.batch((writer) => {
+      for (let peer = 0; peer < 1000; peer++) {
+        const index = peer % 100 === 17 ? 4711 : veth1;
+        putNeighbour(writer, { index, address: address(peer), mac: MAC }, "replace");
+      }
+    });
+    expect(outcomes).toHaveLength(1000);
+    const refused = [...outcomes.keys()].filter((peer) => outcomes[peer]);
+    expect(refused).toEqual([17, 117, 217, 317, 417, 517, 617, 717, 817, 917]);
+    expect(new Set(refused.map((peer) => outcomes[peer]?.errno))).toEqual(new Set([ENODEV]));
+    expect(listNeighbours(socket, { index: veth1, family: "ipv4" })).toHaveLength(990);
+  });
+
+  test("matches refusals also when the last message of a send is one, or all are", () => {
+    const outcomes = socket.batch((writer) => {
+      for (let id = 1; id <= 3000; id++) putNexthop(writer, { id, oif: 4711, gateway: address(id) }, "add");
+    });
+    expect(outcomes.filter((outcome) => outcome?.errno === ENODEV || outcome?.errno === EINVAL)).toHaveLength(3000);
+    expect(outcomes.every((outcome) => outcome?.kernelMessage)).toBe(true);
+  });
+
+  test("of nothing is nothing", () => {
+    expect(socket.batch(() => {})).toEqual([]);
+  });
+
+  test("tells a process without CAP_NET_ADMIN EPERM for every message", () => {
+    const program = `
+      const { RequestSocket } = await import("${import.meta.dir}/../../src/netlink/socket.ts");
+      const { deleteNexthop } = await import("${import.meta.dir}/../../src/netlink/nexthop.ts");
+      using socket = new RequestSocket();
+      const outcomes = socket.batch((writer) => { for (let id = 1; id <= 5000; id++) deleteNexthop(writer, id); });
+      console.log(outcomes.length, [...new Set(outcomes.map((outcome) => outcome?.errno))].join());`;
+    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"];
+    const command = ["nsenter", `--net=${namespace.path}`, ...nobody, process.execPath, "-e", program];
+    const { stdout, stderr } = Bun.spawnSync(command, { cwd: "/" });
+    expect(stdout.toString() + stderr.toString()).toBe("5000 1\n");
+  });
+});
+
+describe("dump", () => {
+  test("reads 5,000 routes through 5,000 nexthops, each once", () => {
+    const outcomes = socket.batch((writer) => {
+      for (let peer = 1; peer <= 5000; peer++) {
+        const through = { oif: veth1, flags: RTNH_F_ONLINK, protocol: 70 };
+        putNexthop(writer, { id: peer, gateway: address(peer), ...through }, "add");
+      }
+      for (let peer = 1; peer <= 5000; peer++) {
+        putRoute(writer, { dst: subnet(peer), nexthopId: peer, protocol: 70 }, "add");
+      }
+    });
+    expect(outcomes.filter((outcome) => outcome !== undefined)).toEqual([]);
+    expect(listNexthops(socket, { oif: veth1 })).toHaveLength(5000);
+    const routes = listRoutes(socket, { family: "ipv4", protocol: 70 });
+    expect(new Set(routes.map((route) => `${route.dst} ${route.nexthopId} ${route.gateway} ${route.oif}`)).size).toBe(
+      5000,
+    );
+    expect(routes).toHaveLength(5000);
+  });
+
+  describe("of more links than one datagram holds", () => {
+    beforeEach(() => {
+      const outcomes = socket.batch((writer) => {
+        for (let i = 0; i < 60; i++) addLink(writer, { name: `bridge${i}`, info: { type: "bridge" } });
+      });
+      expect(outcomes.filter((outcome) => outcome !== undefined)).toEqual([]);
+    });
+
+    test("is made again when a change disturbed it", () => {
+      using other = new RequestSocket({ namespace: namespace.path });
+      let disturbed = false;
+      let seen = 0;
+      const links = socket.dump(dumpLinks, (message) => {
+        seen++;
+        if (!disturbed)
+          other.request((writer) => deleteLink(writer, findLink(other, { name: "bridge59" })?.index ?? 0));
+        disturbed = true;
+        return decodeLink(message)?.name;
+      });
+      expect(links).toHaveLength(62);
+      expect(links).not.toContain("bridge59");
+      expect(seen).toBeGreaterThan(62);
+    });
+
+    test("is given up when changes do not end, and the socket still works", () => {
+      using other = new RequestSocket({ namespace: namespace.path });
+      let mtu = 1000;
+      const disturb = () => {
+        other.request((writer) => addLink(writer, { name: `more${mtu++}`, info: { type: "bridge" } }));
+        return undefined;
+      };
+      let countdown = 0;
+      expect(() => socket.dump(dumpLinks, () => (countdown++ % 40 === 0 ? disturb() : undefined))).toThrow(
+        DumpInterrupted,
+      );
+      expect(listLinks(socket).length).toBeGreaterThan(63);
+    });
+
+    test("leaves nothing behind when the reader throws in the middle", () => {
+      const attempt = () =>
+        socket.dump(dumpLinks, () => {
+          throw new RangeError("reader");
+        });
+      expect(attempt).toThrow(RangeError);
+      expect(listLinks(socket)).toHaveLength(63);
+    });
+  });
+});
+
+describe("NotificationSocket", () => {
+  test("reports changes, with the port of who made them", async () => {
+    const seen: Notification[] = [];
+    using _ = new NotificationSocket({
+      groups: [RTNLGRP_LINK, RTNLGRP_IPV4_ROUTE],
+      namespace: namespace.path,
+      onMessages: (datagram) => seen.push(...decodeNotifications(datagram)),
+      onOverrun: () => seen.push({} as Notification),
+      onFailure: (error) => expect(error).toBeUndefined(),
+    });
+    socket.request((writer) => putRoute(writer, { dst: subnet(2), oif: veth1 }, "add"));
+    namespace.run("ip route add 10.9.0.0/24 dev veth1; ip link set veth1 mtu 1400");
+    const mtuSeen = () => seen.some(({ object }) => object.kind === "link" && object.mtu === 1400);
+    expect(await eventually(mtuSeen)).toBe(true);
+    const routes = seen.filter(({ object }) => object.kind === "route");
+    expect(routes.map(({ object }) => object.kind === "route" && object.dst)).toEqual([subnet(2), "10.9.0.0/24"]);
+    expect(routes.map(({ portId }) => portId === socket.portId)).toEqual([true, false]);
+    expect(routes.every(({ change, sequence }) => change === "new" && sequence !== 0)).toBe(true);
+  });
+
+  test("tells of an overrun once it is subscribed again, and leaks no file", async () => {
+    const seen: string[] = [];
+    let overruns = 0;
+    let listed = 0;
+    const filesBefore = readdirSync("/proc/self/fd").length;
+    {
+      using _ = new NotificationSocket({
+        groups: [RTNLGRP_NEIGH],
+        namespace: namespace.path,
+        receiveBufferBytes: 4096,
+        onMessages(datagram) {
+          for (const { object } of decodeNotifications(datagram))
+            if (object.kind === "neighbour") seen.push(object.address);
+        },
+        onOverrun() {
+          overruns++;
+          listed = listNeighbours(socket, { index: veth1, family: "ipv4" }).length;
+        },
+        onFailure: (error) => expect(error).toBeUndefined(),
+      });
+      for (let round = 1; round <= 5; round++) {
+        socket.batch((writer) => {
+          for (let peer = 0; peer < 500; peer++) {
+            putNeighbour(writer, { index: veth1, address: address(round * 500 + peer), mac: MAC }, "replace");
+          }
+        });
+        expect(await eventually(() => overruns >= round)).toBe(true);
+        expect(listed).toBe(round * 500);
+      }
+      socket.request((writer) => putNeighbour(writer, { index: veth1, address: address(9), mac: MAC }, "replace"));
+      expect(await eventually(() => seen.includes(address(9)))).toBe(true);
+    }
+    expect(await eventually(() => readdirSync("/proc/self/fd").length <= filesBefore)).toBe(true);
+  });
+
+  test("is silent after it is disposed of", async () => {
+    let calls = 0;
+    const count = () => {
+      calls++;
+    };
+    const options = { groups: [RTNLGRP_LINK], namespace: namespace.path };
+    const subscription = new NotificationSocket({ ...options, onMessages: count, onOverrun: count, onFailure: count });
+    namespace.run("ip link set veth1 mtu 1400");
+    subscription[Symbol.dispose]();
+    await Bun.sleep(50);
+    expect(calls).toBe(0);
+  });
+});
+
+describe("inNamespace", () => {
+  const own = () => readlinkSync("/proc/thread-self/ns/net");
+
+  test("acts there and comes back, also when the act throws", () => {
+    const before = own();
+    expect(inNamespace(namespace.path, own)).not.toBe(before);
+    expect(own()).toBe(before);
+    const attempt = () =>
+      inNamespace(namespace.path, () => {
+        throw new RangeError("act");
+      });
+    expect(attempt).toThrow(RangeError);
+    expect(own()).toBe(before);
+  });
+
+  test("stays here when there is no such namespace", () => {
+    const before = own();
+    expect(() => inNamespace("/var/run/netns/none", own)).toThrow(
+      expect.objectContaining({ call: "open", errno: ENOENT }),
+    );
+    expect(own()).toBe(before);
+  });
+});
