@@ -14,10 +14,9 @@ export function flagHelp(): string {
     lines.push("", `${group}:`);
     for (const flag of flags) if (flag.group === group && !flag.hidden) lines.push(...entry(flag));
   }
-  lines.push(
-    "",
-    "One dash or two. A flag that is not given is taken from the environment: FLANNELD_STORE_FILE for --store-file.",
-  );
+  const closing =
+    "One dash or two. A flag that is not given is taken from the environment: FLANNELD_STORE_FILE for --store-file.";
+  lines.push("", ...wrap(closing, WIDTH));
   return `${lines.join("\n")}\n`;
 }
 

@@ -33,12 +33,12 @@ describe.each(flags.map((flag) => [flag.name, flag] as const))("--%s", (_, flag)
   });
 });
 
-test("--help names every flag but hidden ones, no line wider than 100 columns but a long default", () => {
+test("--help names every flag but hidden ones, no line wider than 100 columns", () => {
   const help = flagHelp();
   for (const flag of flags) {
     expect([flag.name, new RegExp(`^  --${flag.name}\\b`, "m").test(help)]).toEqual([flag.name, !flag.hidden]);
   }
-  expect(help.split("\n").filter((line) => line.length > 100 && line.startsWith(" "))).toEqual([]);
+  expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
 });
 
 test("docs/flags.md is what the table says (else: bun src/config/flag_reference.ts > docs/flags.md)", () => {

@@ -154,7 +154,7 @@ describe("faults", () => {
   });
 
   test("all are named at once", () => {
-    expect(faults([STORE, "--v=x", "--quux", "word", "--public-ip=1"], { FLANNELD_HEALTHZ_PORT: "-1" })).toHaveLength(
+    expect(faults([STORE, "word", "--v=x", "--quux", "--public-ip=1"], { FLANNELD_HEALTHZ_PORT: "-1" })).toHaveLength(
       5,
     );
   });

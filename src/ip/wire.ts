@@ -1,5 +1,6 @@
-// Addresses and MACs in network byte order at an offset of a buffer: what a codec of thousands of messages needs, without an array for each value.
-// Text is canonical on both sides (address.ts, mac.ts), which is what makes the short ways here possible.
+// Addresses and MACs in network byte order at an offset of a buffer: what a codec of thousands of messages needs,
+// without an array for each value. Text is canonical on both sides (address.ts, mac.ts), which is what makes the short
+// ways here possible.
 
 import { type Address, addressBytes } from "./address.ts";
 import type { Mac } from "./mac.ts";
@@ -35,7 +36,9 @@ export function readMac(bytes: Uint8Array, offset: number): Mac {
   return text as Mac;
 }
 
-/** Canonical IPv4 has its first dot within four characters; canonical IPv6 has a colon there ("::ffff:10.0.0.1" too). */
+/**
+ * Canonical IPv4 has its first dot within four characters; canonical IPv6 has a colon there ("::ffff:10.0.0.1" too).
+ */
 function isIPv4(address: Address): boolean {
   for (let i = 1; i < 4; i++) if (address.charCodeAt(i) === DOT) return true;
   return false;

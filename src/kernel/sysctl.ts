@@ -1,7 +1,7 @@
 // Sysctls of our devices, through /proc/sys. The kernel sends no message when somebody writes one, so they are read again now and then.
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { type ObjectKey, type ObjectKind, objectKey, type Sysctl } from "../state/object.ts";
+import { type KernelObject, type ObjectKey, type ObjectKind, objectKey, type Sysctl } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { errnoName, errnoText } from "../sys/error.ts";
 import type { Driver, Outcome } from "./driver.ts";
@@ -46,6 +46,12 @@ export class SysctlDriver implements Driver {
   linkGone(dev: string): void {
     this.mirror.loseWhere(["sysctl"], (object) => object.kind === "sysctl" && object.dev === dev);
     this.#wake();
+  }
+
+  /** Looks after these from now on, and not only after those it has set. */
+  lookAfter(objects: Iterable<KernelObject>): void {
+    for (const object of objects) if (object.kind === "sysctl") this.#known.set(objectKey.sysctl(object.path), object);
+    this.#inDoubt = true;
   }
 
   async refresh(): Promise<void> {

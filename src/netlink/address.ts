@@ -1,8 +1,9 @@
-// Addresses of links (linux/if_addr.h); `ip address`. IFA_ADDRESS is the other end's address on point-to-point links and the own one elsewhere; IFA_LOCAL is
-// always the own one, and IPv6 leaves it out unless the two differ.
+// Addresses of links (linux/if_addr.h); `ip address`. IFA_ADDRESS is the other end's address on point-to-point links
+// and the own one elsewhere; IFA_LOCAL is always the own one, and IPv6 leaves it out unless the two differ.
 //
 // struct ifaddrmsg, 8 bytes:
-//   0  u8 ifa_family   1  u8 ifa_prefixlen   2  u8 ifa_flags (the lower 8, see IFA_FLAGS)   3  u8 ifa_scope (RT_SCOPE_*)   4  u32 ifa_index
+//   0  u8 ifa_family   1  u8 ifa_prefixlen   2  u8 ifa_flags (the lower 8, see IFA_FLAGS)
+//   3  u8 ifa_scope (RT_SCOPE_*)   4  u32 ifa_index
 
 import type { Address } from "../ip/address.ts";
 import { ADDRESS_BITS, type Family } from "../ip/family.ts";

@@ -1,5 +1,6 @@
-// Reads netlink attributes (linux/netlink.h, struct nlattr): one cursor that is moved, not an object per attribute, because a dump of 5,000 peers holds
-// 100,000 of them. Unknown attributes are stepped over; a length that leaves its container is a MalformedMessage.
+// Reads netlink attributes (linux/netlink.h, struct nlattr): one cursor that is moved, not an object per attribute,
+// because a dump of 5,000 peers holds 100,000 of them. Unknown attributes are stepped over; a length that leaves its
+// container is a MalformedMessage.
 //
 //   0  u16 nla_len   header and value, without the padding to 4 bytes that follows
 //   2  u16 nla_type  the upper two bits are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER)

@@ -1,9 +1,12 @@
-// How netlink goes wrong: bytes that are no message, an answer that says no, a dump that never comes to rest, and, above these, the sentence that a person
-// reads.
+// How netlink goes wrong: bytes that are no message, an answer that says no, a dump that never comes to rest, and,
+// above these, the sentence that a person reads.
 
 import { EPERM, errnoName, errnoText } from "../sys/error.ts";
 
-/** Bytes that are not what linux/netlink.h and linux/rtnetlink.h say: truncated, or lengths that do not add up. All that a decoder throws. */
+/**
+ * Bytes that are not what linux/netlink.h and linux/rtnetlink.h say: truncated, or lengths that do not add up. All that
+ * a decoder throws.
+ */
 export class MalformedMessage extends Error {
   constructor(what: string) {
     super(`cannot decode netlink message: ${what}`);
@@ -11,7 +14,10 @@ export class MalformedMessage extends Error {
   }
 }
 
-/** The kernel's no to one request: NLMSG_ERROR, or NLMSG_DONE of a dump, with the extended acknowledgement where it gave one. */
+/**
+ * The kernel's no to one request: NLMSG_ERROR, or NLMSG_DONE of a dump, with the extended acknowledgement where it gave
+ * one.
+ */
 export interface Answer {
   /** Positive, as in errno(3). */
   readonly errno: number;

@@ -1,5 +1,6 @@
-// Forwarding entries, MAC → where it lives: on a vxlan device the underlay address of a node, on a bridge a port; `bridge fdb`. The messages are those of
-// neighbours with family AF_BRIDGE (linux/neighbour.h, struct ndmsg: neighbour.ts), and NTF_SELF or NTF_MASTER says whose table is meant.
+// Forwarding entries, MAC → where it lives: on a vxlan device the underlay address of a node, on a bridge a port;
+// `bridge fdb`. The messages are those of neighbours with family AF_BRIDGE (linux/neighbour.h, struct ndmsg:
+// neighbour.ts), and NTF_SELF or NTF_MASTER says whose table is meant.
 
 import type { Address } from "../ip/address.ts";
 import type { Mac } from "../ip/mac.ts";

@@ -1,7 +1,9 @@
-// Links, that is network devices (linux/if_link.h); `ip link`. What is special to a kind of link stands in a file of its own: link_info.ts and link_info_*.ts.
+// Links, that is network devices (linux/if_link.h); `ip link`. What is special to a kind of link stands in a file of
+// its own: link_info.ts and link_info_*.ts.
 //
 // struct ifinfomsg, 16 bytes:
-//   0  u8 ifi_family   2  u16 ifi_type (ARPHRD_*)   4  i32 ifi_index   8  u32 ifi_flags (IFF_*)   12  u32 ifi_change (which flags a request means)
+//   0  u8 ifi_family   2  u16 ifi_type (ARPHRD_*)   4  i32 ifi_index   8  u32 ifi_flags (IFF_*)
+//   12 u32 ifi_change (which flags a request means)
 
 import type { Mac } from "../ip/mac.ts";
 import { AF_UNSPEC } from "./family.ts";
@@ -68,7 +70,9 @@ export interface LinkMessage {
   readonly mac: Mac | undefined;
   /** ifindex of the bridge (bond, VRF) that it is a port of. */
   readonly masterIndex: number | undefined;
-  /** IFLA_LINK: ifindex of the parent, or of a veth's other end; in another namespace when parentNamespaceId is given. */
+  /**
+   * IFLA_LINK: ifindex of the parent, or of a veth's other end; in another namespace when parentNamespaceId is given.
+   */
   readonly parentIndex: number | undefined;
   /** IFLA_LINK_NETNSID: number by which this namespace knows the other (nsid.ts). */
   readonly parentNamespaceId: number | undefined;
@@ -97,7 +101,7 @@ export interface NewLink {
   readonly up?: boolean;
 }
 
-/** Fields left out stay as they are. */
+/** Fields left out stay as they are. A vxlan device refuses `mtu` in one message with `info` (EOPNOTSUPP). */
 export interface LinkChange {
   readonly name?: string;
   readonly mtu?: number;

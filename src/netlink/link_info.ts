@@ -1,5 +1,5 @@
-// IFLA_LINKINFO (linux/if_link.h): which kind of link it is, and the options of that kind, one file per kind. A kind that flannel knows nothing of keeps its
-// name and no options.
+// IFLA_LINKINFO (linux/if_link.h): which kind of link it is, and the options of that kind, one file per kind. A kind
+// that flannel knows nothing of keeps its name and no options.
 
 import type { AttributeReader } from "./attribute.ts";
 import type { BridgePort } from "./link_info_bridge.ts";
@@ -53,7 +53,10 @@ export function writeLinkInfo(writer: MessageWriter, type: number, info: NewLink
   writer.endNested(nested);
 }
 
-/** A port's options are told to its bridge's driver; the kind, which the kernel does not look at here, is the one that `ip` says. */
+/**
+ * A port's options are told to its bridge's driver; the kind, which the kernel does not look at here, is the one that
+ * `ip` says.
+ */
 export function writePortInfo(writer: MessageWriter, type: number, port: BridgePort): void {
   const nested = writer.beginNested(type);
   writer.bareText(IFLA_INFO_KIND, "bridge_slave");

@@ -1,4 +1,5 @@
-// A bridge (IFLA_BR_*) and a link as a port of one (IFLA_BRPORT_*), linux/if_link.h; `ip link add … type bridge …`, `bridge link set …`.
+// A bridge (IFLA_BR_*) and a link as a port of one (IFLA_BRPORT_*), linux/if_link.h; `ip link add … type bridge …`,
+// `bridge link set …`.
 
 import type { AttributeReader } from "./attribute.ts";
 import type { MessageWriter } from "./writer.ts";

@@ -1,4 +1,5 @@
-// A tun or tap device (linux/if_link.h, IFLA_TUN_*), as the kernel describes it. It is made by opening /dev/net/tun, so there is nothing to encode.
+// A tun or tap device (linux/if_link.h, IFLA_TUN_*), as the kernel describes it. It is made by opening /dev/net/tun, so
+// there is nothing to encode.
 
 import type { AttributeReader } from "./attribute.ts";
 

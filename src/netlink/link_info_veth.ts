@@ -1,5 +1,6 @@
-// The two ends of a virtual cable (linux/veth.h, VETH_INFO_PEER); `ip link add NAME type veth peer name NAME2 [netns NS]`. The peer is described by a whole
-// link message inside the attribute: struct ifinfomsg of 16 bytes (link.ts), then IFLA_*. A dump says nothing of the peer here: its index is IFLA_LINK.
+// The two ends of a virtual cable (linux/veth.h, VETH_INFO_PEER); `ip link add NAME type veth peer name NAME2 [netns
+// NS]`. The peer is described by a whole link message inside the attribute: struct ifinfomsg of 16 bytes (link.ts),
+// then IFLA_*. A dump says nothing of the peer here: its index is IFLA_LINK.
 
 import type { Mac } from "../ip/mac.ts";
 import type { MessageWriter } from "./writer.ts";

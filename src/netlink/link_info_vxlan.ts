@@ -1,5 +1,6 @@
-// Options of a vxlan device (linux/if_link.h, IFLA_VXLAN_*; drivers/net/vxlan); `ip link add … type vxlan …`. Put and dumped forms differ: GBP is a flag in
-// both, other switches are a byte; local and group have an attribute per family; the port is in network order. The codec knows one form.
+// Options of a vxlan device (linux/if_link.h, IFLA_VXLAN_*; drivers/net/vxlan); `ip link add … type vxlan …`. Put and
+// dumped forms differ: GBP is a flag in both, other switches are a byte; local and group have an attribute per family;
+// the port is in network order. The codec knows one form.
 
 import type { Address } from "../ip/address.ts";
 import { familyOf } from "../ip/address.ts";

@@ -1,5 +1,5 @@
-// What is there, read by one dump each. The kernel is asked to filter; where it does not (no filter for that field, or a kernel before 4.20), the filter is
-// applied to what it said.
+// What is there, read by one dump each. The kernel is asked to filter; where it does not (no filter for that field, or
+// a kernel before 4.20), the filter is applied to what it said.
 
 import { familyOf } from "../ip/address.ts";
 import type { Family } from "../ip/family.ts";

@@ -146,7 +146,8 @@ export class MessageReader {
 /**
  * The kernel's verdict in an NLMSG_ERROR or NLMSG_DONE; undefined when all went well.
  *
- *   NLMSG_ERROR:  0 i32 -errno   4 nlmsghdr of the request (16 bytes)  20 the rest of the request unless NLM_F_CAPPED, then NLMSGERR_ATTR_*
+ *   NLMSG_ERROR:  0 i32 -errno   4 nlmsghdr of the request (16 bytes)   20 the rest of the request unless NLM_F_CAPPED,
+ *                 then NLMSGERR_ATTR_*
  *   NLMSG_DONE:   0 i32 -errno   4 NLMSGERR_ATTR_*
  */
 export function decodeAnswer(message: MessageReader): Answer | undefined {

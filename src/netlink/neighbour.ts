@@ -1,5 +1,5 @@
-// Neighbours, IP → MAC on a link (linux/neighbour.h); `ip neighbour`. The forwarding entries of bridges and vxlan devices use the same messages with
-// family AF_BRIDGE: fdb.ts.
+// Neighbours, IP → MAC on a link (linux/neighbour.h); `ip neighbour`. The forwarding entries of bridges and vxlan
+// devices use the same messages with family AF_BRIDGE: fdb.ts.
 //
 // struct ndmsg, 12 bytes:
 //   0  u8  ndm_family   4  i32 ndm_ifindex   8  u16 ndm_state   10  u8 ndm_flags   11  u8 ndm_type

@@ -1,5 +1,5 @@
-// Nexthop objects (linux/nexthop.h, Linux ≥ 5.3); `ip nexthop`. Routes name one by its id, and the kernel finds it by hash, where gateways written into
-// each route of one device share a bucket.
+// Nexthop objects (linux/nexthop.h, Linux ≥ 5.3); `ip nexthop`. Routes name one by its id, and the kernel finds it by
+// hash, where gateways written into each route of one device share a bucket.
 //
 // struct nhmsg, 8 bytes:
 //   0  u8 nh_family   1  u8 nh_scope (answers only)   2  u8 nh_protocol   3  u8 reserved   4  u32 nh_flags (RTNH_F_*)
@@ -60,7 +60,10 @@ export interface NexthopMember {
 export type NewNexthop = Pick<NexthopMessage, "id"> &
   Partial<Pick<NexthopMessage, "family" | "oif" | "gateway" | "flags" | "protocol" | "blackhole" | "fdb">>;
 
-/** `ip nexthop add|replace id ID via GATEWAY dev DEV [onlink] protocol PROTOCOL`; the family is the gateway's when it is not given. */
+/**
+ * `ip nexthop add|replace id ID via GATEWAY dev DEV [onlink] protocol PROTOCOL`; the family is the gateway's when it is
+ * not given.
+ */
 export function putNexthop(writer: MessageWriter, nexthop: NewNexthop, mode: PutMode): void {
   const { id, oif, gateway, flags = 0, protocol = 0 } = nexthop;
   const family = nexthop.family ?? (gateway && familyOf(gateway));
@@ -139,7 +142,10 @@ export function decodeNexthop(message: MessageReader): NexthopMessage {
   return { kind: "nexthop", id, family, oif, gateway, flags, protocol, scope: message.u8(1), blackhole, fdb, group };
 }
 
-/** struct nexthop_grp, 8 bytes each: 0 u32 id, 4 u8 weight less one, 5 u8 its upper byte (Linux ≥ 6.12, zero before), 6 u16 reserved. */
+/**
+ * struct nexthop_grp, 8 bytes each: 0 u32 id, 4 u8 weight less one, 5 u8 its upper byte (Linux ≥ 6.12, zero before), 6
+ * u16 reserved.
+ */
 function decodeGroup(bytes: Uint8Array): NexthopMember[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const members: NexthopMember[] = [];

@@ -1,4 +1,5 @@
-// What the kernel tells subscribers (linux/rtnetlink.h, enum rtnetlink_groups): an object of one of the message families came to be or changed, or is gone.
+// What the kernel tells subscribers (linux/rtnetlink.h, enum rtnetlink_groups): an object of one of the message
+// families came to be or changed, or is gone.
 
 import { type AddressMessage, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from "./address.ts";
 import { AF_BRIDGE } from "./family.ts";
@@ -44,7 +45,10 @@ export interface Notification {
   readonly object: RouteNetlinkMessage;
 }
 
-/** The notifications of one datagram, in order; messages of unknown types are left out, and those that the socket `exceptPortId` caused. */
+/**
+ * The notifications of one datagram, in order; messages of unknown types are left out, and those that the socket
+ * `exceptPortId` caused.
+ */
 export function decodeNotifications(datagram: Uint8Array, exceptPortId = 0): Notification[] {
   const notifications: Notification[] = [];
   const message = new MessageReader(datagram);

@@ -1,8 +1,10 @@
-// What changes in the kernel, told as it happens: a netlink socket that joined multicast groups, read by the runtime's event loop.
+// What changes in the kernel, told as it happens: a netlink socket that joined multicast groups, read by the runtime's
+// event loop.
 //
-// When changes come faster than they are read, the kernel drops messages and says so once, with ENOBUFS, which the runtime takes for the end of the
-// connection. Then nothing that was known by notification is certain any more: a new socket is opened, and only after that the subscriber is told, so
-// that a dump it makes at that moment overlaps with what the new socket reports.
+// When changes come faster than they are read, the kernel drops messages and says so once, with ENOBUFS, which the
+// runtime takes for the end of the connection. Then nothing that was known by notification is certain any more: a new
+// socket is opened, and only after that the subscriber is told, so that a dump it makes at that moment overlaps with
+// what the new socket reports.
 
 import { close } from "../sys/libc.ts";
 import { joinGroup, openRouteSocket } from "./open.ts";
@@ -19,7 +21,10 @@ export interface Subscription {
   onMessages(datagram: Uint8Array): void;
   /** Messages were lost; the subscription goes on. */
   onOverrun(): void;
-  /** The subscription broke and cannot be renewed for now; it is tried every second, and onOverrun tells when it works again. */
+  /**
+   * The subscription broke and cannot be renewed for now; it is tried every second, and onOverrun tells when it works
+   * again.
+   */
   onFailure(error: unknown): void;
   /** Path of the network namespace to watch; this one by default. */
   readonly namespace?: string | undefined;

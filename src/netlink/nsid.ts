@@ -1,4 +1,5 @@
-// Numbers by which one network namespace knows others (linux/net_namespace.h); `ip netns list-id`. IFLA_LINK_NETNSID of a veth uses them.
+// Numbers by which one network namespace knows others (linux/net_namespace.h); `ip netns list-id`. IFLA_LINK_NETNSID of
+// a veth uses them.
 //
 // struct rtgenmsg, 1 byte, padded to 4: 0 u8 rtgen_family (AF_UNSPEC)
 

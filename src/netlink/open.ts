@@ -1,6 +1,7 @@
 // Opens NETLINK_ROUTE sockets (netlink(7), linux/netlink.h).
 //
-// struct sockaddr_nl, 12 bytes:  0 u16 nl_family   2 u16 zero   4 u32 nl_pid (the port; 0 lets the kernel choose)   8 u32 nl_groups
+// struct sockaddr_nl, 12 bytes:  0 u16 nl_family   2 u16 zero   4 u32 nl_pid (the port; 0 lets the kernel choose)   8
+// u32 nl_groups
 
 import { ENOPROTOOPT, EPERM, SysError } from "../sys/error.ts";
 import {
@@ -59,8 +60,9 @@ export function joinGroup(fd: number, group: number): void {
 }
 
 /**
- * Asks for the kernel's own words with a refusal (Linux ≥ 4.12), refusals that repeat only the request's header (≥ 4.3), and dumps that are filtered by the
- * kernel (≥ 4.20). Without any of them all works, with less said and more read.
+ * Asks for the kernel's own words with a refusal (Linux ≥ 4.12), refusals that repeat only the request's header (≥
+ * 4.3), and dumps that are filtered by the kernel (≥ 4.20). Without any of them all works, with less said and more
+ * read.
  */
 export function setForRequests(fd: number): void {
   for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK]) {

@@ -1,8 +1,10 @@
-// Routes (linux/rtnetlink.h); `ip route`. What one route says stands in two places of the message, the fixed header and the attributes: a table above 255
-// only in RTA_TABLE, a destination of no bits in no attribute at all. Encoding and decoding here know one form.
+// Routes (linux/rtnetlink.h); `ip route`. What one route says stands in two places of the message, the fixed header and
+// the attributes: a table above 255 only in RTA_TABLE, a destination of no bits in no attribute at all. Encoding and
+// decoding here know one form.
 //
 // struct rtmsg, 12 bytes:
-//   0  u8 rtm_family   1  u8 rtm_dst_len   2  u8 rtm_src_len   3  u8 rtm_tos   4  u8 rtm_table   5  u8 rtm_protocol   6  u8 rtm_scope   7  u8 rtm_type
+//   0  u8 rtm_family   1  u8 rtm_dst_len   2  u8 rtm_src_len   3  u8 rtm_tos
+//   4  u8 rtm_table   5  u8 rtm_protocol   6  u8 rtm_scope   7  u8 rtm_type
 //   8  u32 rtm_flags (RTNH_F_* of the one hop, RTM_F_*)
 
 import { type Address, familyOf } from "../ip/address.ts";
@@ -102,8 +104,9 @@ export interface RouteMessage {
 export type NewRoute = Pick<RouteMessage, "dst"> & Partial<Omit<RouteMessage, "kind" | "dst" | "family" | "hops">>;
 
 /**
- * `ip route add|replace DST [via GATEWAY] [dev DEV] [nhid ID] …`. Unless given: main table, unicast, protocol boot as `ip` has it; the scope is that of
- * the whole world when there is a gateway or nexthop object, the link's when there is none.
+ * `ip route add|replace DST [via GATEWAY] [dev DEV] [nhid ID] …`. Unless given: main table, unicast, protocol boot as
+ * `ip` has it; the scope is that of the whole world when there is a gateway or nexthop object, the link's when there is
+ * none.
  */
 export function putRoute(writer: MessageWriter, route: NewRoute, mode: PutMode): void {
   const onLink = !route.gateway && route.nexthopId === undefined && prefixFamily(route.dst) === "ipv4";

@@ -1,8 +1,9 @@
-// The hops of a multipath route: the value of RTA_MULTIPATH (linux/rtnetlink.h), read only. flanneld makes no multipath routes and must recognise those of
-// others.
+// The hops of a multipath route: the value of RTA_MULTIPATH (linux/rtnetlink.h), read only. flanneld makes no multipath
+// routes and must recognise those of others.
 //
 // A row of struct rtnexthop, each padded to 4 bytes:
-//   0  u16 rtnh_len (with what follows)   2  u8 rtnh_flags   3  u8 rtnh_hops (weight less one)   4  i32 rtnh_ifindex   8  attributes RTA_*
+//   0  u16 rtnh_len (with what follows)   2  u8 rtnh_flags   3  u8 rtnh_hops (weight less one)
+//   4  i32 rtnh_ifindex   8  attributes RTA_*
 
 import type { Address } from "../ip/address.ts";
 import { AttributeReader } from "./attribute.ts";

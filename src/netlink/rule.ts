@@ -1,7 +1,8 @@
 // Policy rules: which routing table a packet asks (linux/fib_rules.h); `ip rule`.
 //
 // struct fib_rule_hdr, 12 bytes:
-//   0  u8 family   1  u8 dst_len   2  u8 src_len   3  u8 tos   4  u8 table   7  u8 action (FR_ACT_*)   8  u32 flags (FIB_RULE_*)
+//   0  u8 family   1  u8 dst_len   2  u8 src_len   3  u8 tos
+//   4  u8 table   7  u8 action (FR_ACT_*)   8  u32 flags (FIB_RULE_*)
 
 import type { Address } from "../ip/address.ts";
 import { ADDRESS_BITS, type Family } from "../ip/family.ts";

@@ -1,5 +1,6 @@
-// Requests to the kernel and its answers. Everything here is synchronous, because rtnetlink is: the kernel does the work inside send, and when send
-// returns the answers are queued (a dump's next part is made by each recv). An await would only add the turn of the event loop between.
+// Requests to the kernel and its answers. Everything here is synchronous, because rtnetlink is: the kernel does the
+// work inside send, and when send returns the answers are queued (a dump's next part is made by each recv). An await
+// would only add the turn of the event loop between.
 //
 // Notifications are another matter, and another socket: notification_socket.ts.
 
@@ -15,7 +16,10 @@ import { MessageWriter } from "./writer.ts";
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 /** One send, below the least SO_SNDBUF that a kernel comes with (net.core.wmem_default, 208 KiB). */
 const BATCH_BYTES = 64 << 10;
-/** One send; were all refused, the refusals (about 1 KiB of kernel memory each) still fit the receive buffer of a process without CAP_NET_ADMIN. */
+/**
+ * One send; were all refused, the refusals (about 1 KiB of kernel memory each) still fit the receive buffer of a
+ * process without CAP_NET_ADMIN.
+ */
 const BATCH_MESSAGES = 256;
 /** A kernel's dump datagram is at most 32 KiB; a single link with many virtual functions may be larger. */
 const DATAGRAM_BYTES = 256 << 10;
@@ -29,15 +33,20 @@ export interface RequestSocketOptions {
   readonly trace?: Trace | undefined;
 }
 
+/** Appends messages. */
+export type Write = (writer: MessageWriter) => void;
+/** Reads one message; what is undefined is left out. Must not use the socket. */
+export type Decode<T> = (message: MessageReader) => T | undefined;
+
 export class RequestSocket implements Disposable {
   /** What notifications caused by this socket carry. */
   readonly portId: number;
   readonly #fd: number;
   readonly #trace: Trace | undefined;
-  readonly #writer = new MessageWriter(BATCH_BYTES);
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
   #sequence = 0;
-  #open = true;
+  #spareWriter: MessageWriter | undefined;
+  #state: "idle" | "in the middle of an exchange" | "disposed of" = "idle";
 
   constructor({ namespace, trace = netlinkTrace() }: RequestSocketOptions = {}) {
     const { fd, portId } = openRouteSocket({ namespace, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
@@ -48,36 +57,36 @@ export class RequestSocket implements Disposable {
   }
 
   /**
-   * Sends the one message that `write` appends and returns what `decode` makes of the answers; `undefined` ones are left out. Throws AnswerError
-   * when the kernel says no.
+   * Sends the one message that `write` appends and returns what `decode` makes of the answers. Throws AnswerError when
+   * the kernel says no.
    */
-  request<T>(write: (writer: MessageWriter) => void, decode: (message: MessageReader) => T | undefined): T[];
-  request(write: (writer: MessageWriter) => void): void;
-  request<T>(write: (writer: MessageWriter) => void, decode?: (message: MessageReader) => T | undefined): T[] {
-    const results: T[] = [];
-    const sequence = this.#prepare(write);
-    this.#writer.stamp(0, sequence, NLM_F_ACK);
-    this.#send(0, 1);
-    let answer: Answer | undefined;
-    this.#receive((message) => {
-      if (message.sequence !== sequence) return false;
-      if (message.type === NLMSG_ERROR) {
-        answer = decodeAnswer(message);
-        return true;
-      }
-      const result = decode?.(message);
-      if (result !== undefined) results.push(result);
-      return false;
+  request<T>(write: Write, decode: Decode<T>): T[];
+  request(write: Write): void;
+  request<T>(write: Write, decode?: Decode<T>): T[] {
+    return this.#exchange(write, (writer, sequence) => {
+      const results: T[] = [];
+      this.#sendOne(writer, sequence, NLM_F_ACK);
+      let answer: Answer | undefined;
+      this.#receive((message) => {
+        if (message.sequence !== sequence) return false;
+        if (message.type === NLMSG_ERROR) {
+          answer = decodeAnswer(message);
+          return true;
+        }
+        const result = decode?.(message);
+        if (result !== undefined) results.push(result);
+        return false;
+      });
+      if (answer) throw new AnswerError(answer);
+      return results;
     });
-    if (answer) throw new AnswerError(answer);
-    return results;
   }
 
   /**
-   * Sends the one dump request that `write` appends and returns what `decode` makes of each object. A dump that a change disturbed, or whose answers did not
-   * fit, is made again.
+   * Sends the one dump request that `write` appends and returns what `decode` makes of each object. A dump that a
+   * change disturbed, or whose answers did not fit, is made again.
    */
-  dump<T>(write: (writer: MessageWriter) => void, decode: (message: MessageReader) => T | undefined): T[] {
+  dump<T>(write: Write, decode: Decode<T>): T[] {
     for (let attempt = 1; ; attempt++) {
       try {
         const results = this.#dumpOnce(write, decode);
@@ -90,79 +99,96 @@ export class RequestSocket implements Disposable {
   }
 
   /**
-   * Sends all messages that `write` appends, hundreds at a time, and returns one outcome per message: undefined for done, else the kernel's no. A refused message
-   * does not stop those after it.
+   * Sends all messages that `write` appends, hundreds at a time, and returns one outcome per message: undefined for
+   * done, else the kernel's no. A refused message does not stop those after it.
    */
-  batch(write: (writer: MessageWriter) => void): (Answer | undefined)[] {
-    const first = this.#prepare(write);
-    const count = this.#writer.count;
-    const outcomes = new Array<Answer | undefined>(count).fill(undefined);
-    for (let from = 0; from < count; ) {
-      let to = from + 1;
-      while (to < count && to - from < BATCH_MESSAGES && this.#writer.bytesFrom(from, to + 1) <= BATCH_BYTES) to++;
-      for (let i = from; i < to; i++) this.#writer.stamp(i, first + i, i === to - 1 ? NLM_F_ACK : 0);
-      this.#send(from, to);
-      this.#receive((message) => {
-        const index = message.sequence - first;
-        if (message.type !== NLMSG_ERROR || index < from || index >= to) return false;
-        outcomes[index] = decodeAnswer(message);
-        return index === to - 1;
-      });
-      from = to;
-    }
-    return outcomes;
+  batch(write: Write): (Answer | undefined)[] {
+    return this.#exchange(write, (writer, first) => {
+      const count = writer.count;
+      const outcomes = new Array<Answer | undefined>(count).fill(undefined);
+      for (let from = 0; from < count; ) {
+        let to = from + 1;
+        while (to < count && to - from < BATCH_MESSAGES && writer.bytesFrom(from, to + 1) <= BATCH_BYTES) to++;
+        for (let i = from; i < to; i++) writer.stamp(i, first + i, i === to - 1 ? NLM_F_ACK : 0);
+        this.#send(writer, from, to);
+        this.#receive((message) => {
+          const index = message.sequence - first;
+          if (message.type !== NLMSG_ERROR || index < from || index >= to) return false;
+          outcomes[index] = decodeAnswer(message);
+          return index === to - 1;
+        });
+        from = to;
+      }
+      return outcomes;
+    });
   }
 
   [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
+    if (this.#state === "disposed of") return;
+    this.#state = "disposed of";
     close(this.#fd);
   }
 
   /** All objects, or undefined when a change disturbed the dump. */
-  #dumpOnce<T>(
-    write: (writer: MessageWriter) => void,
-    decode: (message: MessageReader) => T | undefined,
-  ): T[] | undefined {
-    const results: T[] = [];
-    const sequence = this.#prepare(write);
-    this.#writer.stamp(0, sequence, 0);
-    this.#send(0, 1);
-    let interrupted = false;
-    let answer: Answer | undefined;
-    this.#receive((message) => {
-      if (message.sequence !== sequence) return false;
-      if (message.flags & NLM_F_DUMP_INTR) interrupted = true;
-      if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
-        answer = decodeAnswer(message);
-        return true;
-      }
-      const result = decode(message);
-      if (result !== undefined) results.push(result);
-      return false;
+  #dumpOnce<T>(write: Write, decode: Decode<T>): T[] | undefined {
+    return this.#exchange(write, (writer, sequence) => {
+      const results: T[] = [];
+      this.#sendOne(writer, sequence, 0);
+      let interrupted = false;
+      let answer: Answer | undefined;
+      this.#receive((message) => {
+        if (message.sequence !== sequence) return false;
+        if (message.flags & NLM_F_DUMP_INTR) interrupted = true;
+        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
+          answer = decodeAnswer(message);
+          return true;
+        }
+        const result = decode(message);
+        if (result !== undefined) results.push(result);
+        return false;
+      });
+      if (answer) throw new AnswerError(answer);
+      return interrupted ? undefined : results;
     });
-    if (answer) throw new AnswerError(answer);
-    return interrupted ? undefined : results;
   }
 
-  /** Has `write` append its messages and returns the sequence number of the first. */
-  #prepare(write: (writer: MessageWriter) => void): number {
-    this.#writer.clear();
-    write(this.#writer);
-    // Numbers stay clear of the 32-bit edge, so that `first + i` needs no wrapping; 0 is what the kernel's own notifications carry.
-    if (this.#sequence > 0x7fffffff) this.#sequence = 0;
-    const first = this.#sequence + 1;
-    this.#sequence += this.#writer.count;
-    return first;
+  /** Has `write` append its messages, then runs the exchange, telling it the sequence number of the first. */
+  #exchange<R>(write: Write, run: (writer: MessageWriter, first: number) => R): R {
+    const writer = this.#spareWriter ?? new MessageWriter(BATCH_BYTES);
+    this.#spareWriter = undefined; // `write` may itself ask this socket something
+    write(writer);
+    if (this.#state !== "idle") throw new Error(`cannot use ${SUBJECT}: it is ${this.#state}`);
+    this.#state = "in the middle of an exchange";
+    try {
+      // Numbers stay clear of the 32-bit edge, so that `first + i` needs no wrapping; 0 is what the kernel's own
+      // notifications carry.
+      if (this.#sequence > 0x7fffffff) this.#sequence = 0;
+      const first = this.#sequence + 1;
+      this.#sequence += writer.count;
+      return run(writer, first);
+    } finally {
+      this.#state = "idle";
+      writer.clear();
+      this.#spareWriter = writer;
+    }
   }
 
-  #send(from: number, to: number): void {
-    const bytes = this.#writer.bytes.subarray(this.#writer.startOf(from), this.#writer.startOf(to));
+  #sendOne(writer: MessageWriter, sequence: number, flags: number): void {
+    if (writer.count !== 1) throw new RangeError(`cannot send ${writer.count} messages: want one`);
+    writer.stamp(0, sequence, flags);
+    this.#send(writer, 0, 1);
+  }
+
+  #send(writer: MessageWriter, from: number, to: number): void {
+    const bytes = writer.bytes.subarray(writer.startOf(from), writer.startOf(to));
     this.#trace?.(">", bytes);
     send(this.#fd, bytes, 0, SUBJECT);
   }
 
-  /** Hands over messages until `visit` says that the exchange is over. When it throws, the rest is read and dropped: the kernel runs one dump at a time. */
+  /**
+   * Hands over messages until `visit` says that the exchange is over. When it throws, the rest is read and dropped: the
+   * kernel runs one dump at a time.
+   */
   #receive(visit: (message: MessageReader) => boolean): void {
     try {
       this.#receiveAll(visit);

@@ -1,4 +1,5 @@
-// Builds netlink messages one after another in one growing buffer, so that hundreds go out in one sendto. Layout: message.ts, attribute.ts.
+// Builds netlink messages one after another in one growing buffer, so that hundreds go out in one sendto. Layout:
+// message.ts, attribute.ts.
 //
 //   writer.begin(RTM_NEWNEIGH, flags, 12);  fixed header of 12 bytes, zero
 //   writer.setU8(0, AF_INET);               its fields, by offset
@@ -168,7 +169,10 @@ export class MessageWriter {
     this.#view.setUint32(start + 8, sequence, true);
   }
 
-  /** Appends an attribute's header and room for its value, zero in the last 4 bytes (padding and NUL); returns where the value goes. */
+  /**
+   * Appends an attribute's header and room for its value, zero in the last 4 bytes (padding and NUL); returns where the
+   * value goes.
+   */
   #attribute(type: number, length: number): number {
     const start = this.#length;
     const size = align(NLA_HDRLEN + length);

@@ -1,6 +1,6 @@
 // What the reconciler does to the kernel: one operation is one object, and one line of iproute2 (print.ts).
 
-import { type KernelObject, type Link, mustRecreate, type ObjectKey, sameObject } from "./object.ts";
+import { type KernelObject, KIND_ORDER, type Link, mustRecreate, type ObjectKey, sameObject } from "./object.ts";
 
 export type Operation =
   | { readonly verb: "add"; readonly object: KernelObject }
@@ -40,4 +40,14 @@ export function diff(
 ): Operation[] {
   const keys = new Set([...desired.keys(), ...actual.keys()]);
   return [...keys].map((key) => operationFor(desired.get(key), actual.get(key))).filter((op) => op !== undefined);
+}
+
+/** Operations in the order in which they are done: makes by KIND_ORDER, then removals the other way; a stale link first. */
+export function inOrder(operations: readonly Operation[]): Operation[] {
+  const rank = ({ verb, object }: Operation) => {
+    const kind = KIND_ORDER.indexOf(object.kind);
+    if (verb !== "delete") return kind;
+    return object.kind === "link" ? -1 : 2 * KIND_ORDER.length - kind;
+  };
+  return operations.toSorted((a, b) => rank(a) - rank(b));
 }

@@ -1,5 +1,5 @@
-// What the C library's calls answer when they fail. Numbers as in Linux' asm-generic/errno-base.h and errno.h, which x86-64 and arm64 share; texts as
-// strerror(3) of glibc has them in the C locale.
+// What the C library's calls answer when they fail. Numbers as in Linux' asm-generic/errno-base.h and errno.h, which
+// x86-64 and arm64 share; texts as strerror(3) of glibc has them in the C locale.
 
 const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   1: ["EPERM", "Operation not permitted"],

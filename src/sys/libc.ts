@@ -1,8 +1,8 @@
-// The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports bun:ffi. Every function here
-// throws SysError; none blocks except poll.
+// The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports
+// bun:ffi. Every function here throws SysError; none blocks except poll.
 //
-// Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds the view while the kernel reads or
-// writes it. Lengths fit in 32 bits, so ssize_t is read as int.
+// Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
+// the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
 
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 import { EINTR, SysError } from "./error.ts";

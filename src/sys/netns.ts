@@ -1,13 +1,14 @@
-// Acting in another network namespace (namespaces(7), setns(2)). A namespace belongs to a thread, and what is opened in it stays in it: a socket made
-// inside goes on working there after the thread is back. So the thread goes in, calls one synchronous function, and comes back, with no await between.
+// Acting in another network namespace (namespaces(7), setns(2)). A namespace belongs to a thread, and what is opened in
+// it stays in it: a socket made inside goes on working there after the thread is back. So the thread goes in, calls one
+// synchronous function, and comes back, with no await between.
 
 import { CLONE_NEWNET, close, O_RDONLY, open, setns } from "./libc.ts";
 
 const OWN_NAMESPACE = "/proc/thread-self/ns/net";
 
 /**
- * Calls `act` with this thread inside the network namespace at `path` ("/var/run/netns/NAME", "/proc/PID/ns/net"). `act` must not be async. Throws
- * SysError when the namespace cannot be entered.
+ * Calls `act` with this thread inside the network namespace at `path` ("/var/run/netns/NAME", "/proc/PID/ns/net").
+ * `act` must not be async. Throws SysError when the namespace cannot be entered.
  */
 export function inNamespace<T>(path: string, act: () => T): T {
   const own = open(OWN_NAMESPACE, O_RDONLY);

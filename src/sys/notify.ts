@@ -1,9 +1,13 @@
-// Tells systemd how this service is: sd_notify(3), one datagram to the socket that NOTIFY_SOCKET names. A name that starts with "@" is in Linux' abstract
-// namespace, where the @ stands for a NUL and the address has no NUL at its end (unix(7)).
+// Tells systemd how this service is: sd_notify(3), one datagram to the socket that NOTIFY_SOCKET names. A name that
+// starts with "@" is in Linux' abstract namespace, where the @ stands for a NUL and the address has no NUL at its end
+// (unix(7)).
 
 import { AF_UNIX, close, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, sendto, socket } from "./libc.ts";
 
-/** `state`: lines such as "READY=1" and "STATUS=text". False, and nothing done, when no supervisor asked; throws SysError when it cannot be reached. */
+/**
+ * `state`: lines such as "READY=1" and "STATUS=text". False, and nothing done, when no supervisor asked; throws
+ * SysError when it cannot be reached.
+ */
 export function notifySystemd(state: string, socketPath = process.env.NOTIFY_SOCKET): boolean {
   if (!socketPath) return false;
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, socketPath);

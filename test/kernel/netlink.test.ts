@@ -1,5 +1,5 @@
-// The codec and the sockets against the real kernel, each test in a network namespace of its own. What was made is read back twice: by this codec, and as
-// `ip` and `bridge` print it.
+// The codec and the sockets against the real kernel, each test in a network namespace of its own. What was made is read
+// back twice: by this codec, and as `ip` and `bridge` print it.
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Address } from "../../src/ip/address.ts";
@@ -95,7 +95,8 @@ describe("links", () => {
       "vxlan id 1 local 192.0.2.1 dev eth0 srcport 0 0 dstport 8472 nolearning",
     );
     const change = { mtu: 1300, mac: mac("3e:00:00:00:00:02"), alias: "pods", up: false };
-    socket.request((writer) => changeLink(writer, flannel1, { ...change, info: { type: "vxlan", learning: true } }));
+    socket.request((writer) => changeLink(writer, flannel1, change));
+    socket.request((writer) => changeLink(writer, flannel1, { info: { type: "vxlan", learning: true } }));
     const changed = findLink(socket, { name: "flannel.1" });
     expect(changed).toMatchObject({ mtu: 1300, mac: mac("3e:00:00:00:00:02"), alias: "pods" });
     expect(changed?.info).toMatchObject({ learning: true, gbp: true });

@@ -98,8 +98,8 @@ export async function ping(
   { out }: Outputs,
   signal: AbortSignal,
 ): Promise<number> {
-  requireTools(LAB_TOOLS);
   const { lab, state } = openLab(options.name);
+  requireTools(LAB_TOOLS);
   const pairs = await pingAllPairs(endpointsOf(lab, state.pods), options.count, signal);
   if (options.json) line(out, JSON.stringify({ name: options.name, ...summarize(pairs), results: pairs }));
   return (options.json ? summarize(pairs) : printMatrix(pairs, out)).ok ? 0 : 1;

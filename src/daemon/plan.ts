@@ -1,0 +1,116 @@
+// What flanneld would do, worked out as flanneld does it and printed instead of done.
+
+import { bindBackend, Planner } from "../backend/planner.ts";
+import { parseFlags } from "../config/flags.ts";
+import { parseNetworkConfig } from "../config/net_conf.ts";
+import type { Address } from "../ip/address.ts";
+import type { PerFamily } from "../ip/family.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
+import { SysctlDriver } from "../kernel/sysctl.ts";
+import { formatLeaseKey } from "../lease/key.ts";
+import { LeaseSetBuilder } from "../lease/set.ts";
+import { KIND_ORDER, keyOf } from "../state/object.ts";
+import { diff, inOrder, type Operation } from "../state/operation.ts";
+import { type NexthopIds, printOperation } from "../state/print.ts";
+import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
+import { hasPublicIp, knownLeases } from "../subnet/known_lease.ts";
+import { openRegistry } from "../subnet/open.ts";
+import type { Registry } from "../subnet/registry.ts";
+import { StoreError } from "../subnet/store_error.ts";
+import { Host } from "./host.ts";
+import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
+
+const SYSCTL_PERIOD_MS = 60_000; // read once, and gone before it is read again
+
+export interface PlannedOperation {
+  readonly verb: Operation["verb"];
+  readonly key: string;
+  readonly commands: readonly string[];
+}
+
+export interface PlannedWork {
+  readonly operations: readonly PlannedOperation[];
+  /** What to know about the plan, one line each. */
+  readonly remarks: readonly string[];
+  /** How many of the wanted objects stand already. */
+  readonly standing: number;
+}
+
+/** `flags`: as given to flanneld. `all`: as if nothing stood. Throws ConfigError and StoreError as flanneld would. */
+export async function planFor(flags: readonly string[], all: boolean, signal: AbortSignal): Promise<PlannedWork> {
+  const invocation = parseFlags(flags, process.env);
+  if (invocation.kind !== "run") throw new RangeError("Cannot plan for --help or --version");
+  const { options } = invocation;
+  using registry = await openRegistry({ kind: "embedded", path: options.storeFile }, signal);
+  const { text } = await registry.config(signal);
+  if (text === undefined) {
+    throw new StoreError("absent", registry.description, `${registry.description} holds no network configuration yet`);
+  }
+  const source = `${registry.description}: config`;
+  const plan = planOf(parseNetworkConfig(text, source), source);
+  using host = new Host();
+  const nexthopObjects = host.hasNexthopObjects();
+  const place = placeOf(plan, options, host, nexthopObjects);
+  const { planner, remarks } = await wantedState(plan, place, registry, signal);
+
+  const links = new Set(plan.backend.linkNames(plan.backendConfig));
+  using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
+  using sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
+  sysctls.lookAfter(planner.desired.values());
+  for (const kind of KIND_ORDER) await (kind === "sysctl" ? sysctls : rtnetlink).refresh(kind);
+  const actual = new Map(all ? [] : [...rtnetlink.mirror.all, ...sysctls.mirror.all]);
+  const operations = inOrder(diff(planner.desired, actual));
+  const ids: NexthopIds = (hop) => rtnetlink.ids.reserve({ dev: hop.dev, gateway: hop.gateway as Address });
+  const makes = operations.filter(({ verb }) => verb !== "delete").length;
+  return {
+    operations: operations.map((operation) => ({
+      verb: operation.verb,
+      key: keyOf(operation.object),
+      commands: printOperation(operation, ids).split("\n"),
+    })),
+    remarks,
+    standing: planner.desired.size - makes,
+  };
+}
+
+/** Desired state by the leases there are; without a lease of our own, by the one that would be asked for. */
+async function wantedState(plan: Plan, { external, facts, links }: Place, registry: Registry, signal: AbortSignal) {
+  const { backend, backendConfig, config, networks } = plan;
+  const { entries } = await registry.entries(signal);
+  const leases = knownLeases(entries);
+  const { publicIp } = external;
+  const held = leases.find(
+    (lease) => hasPublicIp(lease.attributes, publicIp) && fitsRanges(config.ranges, lease.subnet),
+  );
+  const remarks = [`external interface ${external.link.name} (${external.reason})`];
+  let subnet: PerFamily<Prefix>;
+  if (held) {
+    subnet = held.subnet;
+    remarks.push(`own lease ${held.entry.key}`);
+  } else {
+    const chosen = chooseSubnets(
+      config.ranges,
+      leases.map((lease) => lease.subnet),
+      [],
+      () => 0,
+    );
+    if ("kind" in chosen)
+      throw new StoreError("full", registry.description, `no subnet is free in ${registry.description}`);
+    subnet = chosen;
+    remarks.push(`no lease yet: as if it were ${formatLeaseKey(subnet)}, flanneld takes a free one at random`);
+  }
+  const known = backend.known(backendConfig, held?.attributes?.backendData ?? {}, links);
+  const identity = backend.identity(known, (length) => crypto.getRandomValues(new Uint8Array(length)));
+  const backendData = backend.leaseData(backendConfig, identity, networks);
+  const key = formatLeaseKey(subnet);
+  const own = { key, subnet, publicIp, backendType: backend.type, backendData, expiresAt: undefined };
+  const planner = new Planner(bindBackend(backend, backendConfig, identity, own, facts));
+  const builder = new LeaseSetBuilder({ networks, own, hostAddresses: facts.addresses });
+  builder.reset(entries);
+  const set = builder.take();
+  if (set) planner.update(set);
+  for (const [refused, reason] of [...(set?.refused ?? []), ...planner.refused])
+    remarks.push(`refused: ${refused}: ${reason}`);
+  return { planner, remarks };
+}
