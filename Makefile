@@ -55,7 +55,7 @@ docs: node_modules/.installed
 	@$(BUN) src/config/write_reference.ts
 
 tools:
-	@packaging/install-tools.sh ip bridge ping nsenter unshare tc nft iperf3 strace tcpdump
+	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc iperf3 strace tcpdump
 
 clean:
 	rm -rf dist node_modules

@@ -22,7 +22,7 @@ describe("readBackendOptions reads", () => {
       { VNI: 7, GBP: true, PSK: "s", Name: "n", Nested: { a: 1 } },
     ],
     ["keys in any letter case", { vni: 7, gBP: true }, { VNI: 7, GBP: true }],
-    ["no unknown keys", { Type: "vxlan", __proto__: { VNI: 9 } }, {}],
+    ["no unknown keys", JSON.parse('{"Type":"vxlan","__proto__":{"VNI":9},"constructor":1}'), {}],
     ["the ends of a range", { VNI: 0xffffff }, { VNI: 0xffffff }],
   ])("%s", (_, raw, values) => {
     expect(readBackendOptions(raw, FIELDS)).toEqual({ ...DEFAULTS, ...values });

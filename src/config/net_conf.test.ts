@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import type { Family } from "../ip/family.ts";
 import { ConfigError } from "./fault.ts";
 import { parseNetworkConfig } from "./net_conf.ts";
+import type { SubnetRange } from "./network.ts";
 
 const VXLAN = { Type: "vxlan" };
 
@@ -13,7 +15,7 @@ function faults(config: unknown): string[] {
     parse(config);
   } catch (error) {
     if (error instanceof ConfigError)
-      return error.message.split("\n").map((line) => line.replace("net-conf.json: ", ""));
+      return error.message.split("\n").map((line) => line.replace(/^net-conf.json: /, ""));
     throw error;
   }
   throw new Error("expected a ConfigError");
@@ -32,7 +34,15 @@ test("the text of upstream's manifest", () => {
   });
 });
 
-describe.each([
+interface FamilyRow {
+  readonly family: Family;
+  readonly range: (rest: object) => SubnetRange | undefined;
+  readonly names: Readonly<Record<"network" | "length" | "min" | "max", string>>;
+  readonly lengths: [network: string, subnetLength: number, first: string, last: string][];
+  readonly chosen: { readonly length: number; readonly min: string; readonly max: string };
+}
+
+describe.each<FamilyRow>([
   {
     family: "ipv4",
     range: (rest: object) => parse({ Network: "10.5.0.0/16", Backend: VXLAN, ...rest }).ranges.ipv4,
@@ -130,7 +140,7 @@ describe("refuses", () => {
   const good = { Network: "10.5.0.0/16", Backend: VXLAN };
   const ipv6 = { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fd00::/48", Backend: VXLAN };
   test.each<[unknown, string]>([
-    ["[]", "net-conf.json: got [], want a JSON object"],
+    ["[]", "got [], want a JSON object"],
     [{ Backend: VXLAN }, 'Network: missing, want an IPv4 network such as "10.244.0.0/16", or EnableIPv4 false'],
     [
       { ...good, Network: "10.5.0.0" },
@@ -181,7 +191,7 @@ describe("refuses", () => {
       "SubnetLen: got true, want a whole number from 0 to 32",
       "Backend: got [], want a JSON object",
       'Network: missing, want an IPv4 network such as "10.244.0.0/16", or EnableIPv4 false',
-      'net-conf.json: got the unknown key "Netwrok", want "Network"',
+      'got the unknown key "Netwrok", want "Network"',
     ]);
   });
 

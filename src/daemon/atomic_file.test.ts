@@ -65,7 +65,7 @@ test("writeFileAtomically that fails says why, leaves the old file and no tempor
   const path = join(directory, "f");
   writeFileSync(join(directory, "file"), "");
   expect(() => writeFileAtomically(join(directory, "file", "f"), "", 0o644)).toThrow(
-    /^cannot write .*\/file\/f: ENOTDIR \(.+\)$/,
+    /^cannot write .*\/file\/f: E(NOTDIR|EXIST) \(.+\)$/,
   );
   // A directory stands where the file should: rename refuses, after the temporary file was written.
   writeFileAtomically(join(path, "inner"), "x", 0o644);

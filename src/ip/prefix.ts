@@ -23,11 +23,13 @@ export type Prefix = string & { readonly __brand: "Prefix" };
 /** The prefix that `text` spells ("10.5.1.1/24"), host bits kept, or undefined. */
 export function parsePrefix(text: string): Prefix | undefined {
   const slash = text.indexOf("/");
-  const address = slash < 0 ? undefined : parseAddress(text.slice(0, slash));
+  const given = text.slice(0, Math.max(slash, 0));
+  const address = parseAddress(given);
   const lengthText = text.slice(slash + 1);
   if (!address || !/^(0|[1-9][0-9]{0,2})$/.test(lengthText)) return undefined;
   const length = Number(lengthText);
-  return length <= ADDRESS_BITS[familyOf(address)] ? makePrefix(address, length) : undefined;
+  if (length > ADDRESS_BITS[familyOf(address)]) return undefined;
+  return address === given ? (text as Prefix) : makePrefix(address, length);
 }
 
 export function makePrefix(address: Address, length: number): Prefix {

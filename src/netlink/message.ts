@@ -16,16 +16,11 @@ export const NLMSG_HDRLEN = 16;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
-export const NLMSG_OVERRUN = 4;
 
 export const NLM_F_REQUEST = 0x01;
-export const NLM_F_MULTI = 0x02;
 export const NLM_F_ACK = 0x04;
-export const NLM_F_ECHO = 0x08;
 /** The dump was disturbed by a change: what it said is neither the state before nor after. */
 export const NLM_F_DUMP_INTR = 0x10;
-/** The kernel took the dump's filter into account. */
-export const NLM_F_DUMP_FILTERED = 0x20;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;

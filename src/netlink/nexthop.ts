@@ -143,8 +143,8 @@ export function decodeNexthop(message: MessageReader): NexthopMessage {
 }
 
 /**
- * struct nexthop_grp, 8 bytes each: 0 u32 id, 4 u8 weight less one, 5 u8 its upper byte (Linux ≥ 6.12, zero before), 6
- * u16 reserved.
+ * struct nexthop_grp, 8 bytes each:
+ *   0  u32 id   4  u8 weight less one   5  u8 its upper byte (Linux ≥ 6.12, zero before)   6  u16 reserved
  */
 function decodeGroup(bytes: Uint8Array): NexthopMember[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

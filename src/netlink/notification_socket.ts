@@ -6,13 +6,18 @@
 // socket is opened, and only after that the subscriber is told, so that a dump it makes at that moment overlaps with
 // what the new socket reports.
 
-import { close } from "../sys/libc.ts";
+import { ENOBUFS } from "../sys/error.ts";
+import { close, recvNow } from "../sys/libc.ts";
 import { joinGroup, openRouteSocket } from "./open.ts";
 import { netlinkTrace, type Trace } from "./trace.ts";
 
 /** A burst of 20,000 changes, about 1 KiB of kernel memory each, while the process is busy for a moment. */
 const RECEIVE_BUFFER_BYTES = 32 << 20;
 const REOPEN_AFTER_MS = 1_000;
+/** A notification is one object: a link with many virtual functions is the largest. */
+const DATAGRAM_BYTES = 64 << 10;
+/** Bounds a turn of the event loop to some tens of milliseconds. */
+const DRAIN_AT_MOST = 20_000;
 
 export interface Subscription {
   /** RTNLGRP_* (notification.ts) */
@@ -37,6 +42,7 @@ export class NotificationSocket implements Disposable {
   readonly #trace: Trace | undefined;
   #connection: Connection | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
   #failing = false;
   #disposed = false;
 
@@ -67,9 +73,8 @@ export class NotificationSocket implements Disposable {
         this.#connection = connection;
       },
       data: (_, datagram) => {
-        if (this.#disposed) return;
-        this.#trace?.("<", datagram);
-        this.#subscription.onMessages(datagram);
+        this.#deliver(datagram);
+        this.#drain(fd);
       },
       close: () => this.#reopen(),
       error: (_, error) => this.#subscription.onFailure(error),
@@ -78,6 +83,24 @@ export class NotificationSocket implements Disposable {
       close(fd);
       this.#retryLater(error);
     });
+  }
+
+  #deliver(datagram: Uint8Array): void {
+    if (this.#disposed) return;
+    this.#trace?.("<", datagram);
+    this.#subscription.onMessages(datagram);
+  }
+
+  /**
+   * The runtime hands over one datagram a turn, and the kernel sends one for each change: what else waits is read here, so that a burst is taken as one.
+   */
+  #drain(fd: number): void {
+    for (let read = 0; read < DRAIN_AT_MOST && !this.#disposed; read++) {
+      const length = recvNow(fd, this.#buffer);
+      if (length === -ENOBUFS) this.#subscription.onOverrun(); // said once, and the socket goes on
+      if (length <= 0) return;
+      this.#deliver(this.#buffer.subarray(0, length));
+    }
   }
 
   #reopen(): void {

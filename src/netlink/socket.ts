@@ -167,10 +167,14 @@ export class RequestSocket implements Disposable {
       this.#sequence += writer.count;
       return run(writer, first);
     } finally {
-      this.#state = "idle";
+      this.#endExchange();
       writer.clear();
       this.#spareWriter = writer;
     }
+  }
+
+  #endExchange(): void {
+    if (this.#state !== "disposed of") this.#state = "idle";
   }
 
   #sendOne(writer: MessageWriter, sequence: number, flags: number): void {

@@ -15,7 +15,6 @@ const { symbols: c } = dlopen("libc.so.6", {
   bind: { args: [i32, ptr, u32], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
-  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
   send: { args: [i32, ptr, u64, i32], returns: i32 },
   sendto: { args: [i32, ptr, u64, i32, ptr, u32], returns: i32 },
   recv: { args: [i32, ptr, u64, i32], returns: i32 },
@@ -33,25 +32,19 @@ export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_TRUNC = 0x20;
-export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 
 /** asm-generic/socket.h */
 export const SOL_SOCKET = 1;
-export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
-/** Beyond net.core.wmem_max and rmem_max; need CAP_NET_ADMIN. */
-export const SO_SNDBUFFORCE = 32;
+/** Beyond net.core.rmem_max; needs CAP_NET_ADMIN. */
 export const SO_RCVBUFFORCE = 33;
 
 /** bits/poll.h */
 export const POLLIN = 0x001;
-export const POLLOUT = 0x004;
 
 /** bits/fcntl-linux.h */
 export const O_RDONLY = 0;
-export const O_RDWR = 2;
-export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
 /** bits/sched.h */
@@ -81,13 +74,6 @@ export function setsockopt(fd: number, level: number, option: number, value: num
   checked(c.setsockopt(fd, level, option, bytes, bytes.byteLength), "setsockopt", subject);
 }
 
-export function getsockopt(fd: number, level: number, option: number, subject: string): number {
-  const bytes = new Int32Array(1);
-  const length = new Uint32Array([bytes.byteLength]);
-  checked(c.getsockopt(fd, level, option, bytes, length), "getsockopt", subject);
-  return bytes[0] ?? 0;
-}
-
 /** Sends all of `bytes` as one datagram, to where the socket is connected; a netlink socket's is the kernel. */
 export function send(fd: number, bytes: Uint8Array, flags: number, subject: string): void {
   let sent: number;
@@ -110,6 +96,12 @@ export function recv(fd: number, buffer: Uint8Array, flags: number, subject: str
   do received = c.recv(fd, buffer, buffer.length, flags);
   while (received < 0 && errno() === EINTR);
   return checked(received, "recv", subject);
+}
+
+/** Reads one datagram without waiting; the negative errno when there is none or the socket failed. */
+export function recvNow(fd: number, buffer: Uint8Array): number {
+  const received = Number(c.recv(fd, buffer, buffer.length, MSG_DONTWAIT));
+  return received < 0 ? -errno() : received;
 }
 
 /** Blocks the thread until `fd` has one of `events` (POLL*); what it has, 0 when `timeoutMs` passed. */
