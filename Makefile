@@ -52,7 +52,7 @@ bench: tools build
 
 # docs/flags.md from the flag table.
 docs: node_modules/.installed
-	@$(BUN) src/config/write_reference.ts
+	@$(BUN) src/config/flag_reference.ts > docs/flags.md
 
 tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc iperf3 strace tcpdump

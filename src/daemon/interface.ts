@@ -2,6 +2,7 @@
 // metric. upstream: takes the first default route the kernel lists, whatever its metric.
 
 import { ConfigError, type Fault } from "../config/fault.ts";
+import { compileGoPattern } from "../config/go_pattern.ts";
 import type { Address } from "../ip/address.ts";
 import { type Family, familiesOf, type PerFamily } from "../ip/family.ts";
 import { prefixAddress, prefixFamily } from "../ip/prefix.ts";
@@ -73,7 +74,7 @@ function choose(wishes: InterfaceWishes, families: PerFamily<unknown>, host: Hos
     if (found) return { ...found, reason: `--iface=${name}` };
   }
   for (const text of wishes.ifaceRegex) {
-    const found = byPattern(new RegExp(text), families, host);
+    const found = byPattern(text, families, host);
     if (found) return { ...found, reason: `--iface-regex=${text}` };
   }
   if (wishes.iface.length > 0 || wishes.ifaceRegex.length > 0) {
@@ -97,7 +98,9 @@ function byNameOrAddress(text: string, { links, addresses }: HostView): Omit<Cho
   return carrier && { link: carrier, preferred: prefixAddress(owner.address) };
 }
 
-function byPattern(pattern: RegExp, families: PerFamily<unknown>, host: HostView): Omit<Choice, "reason"> | undefined {
+function byPattern(text: string, families: PerFamily<unknown>, host: HostView): Omit<Choice, "reason"> | undefined {
+  const pattern = compileGoPattern(text);
+  if (!pattern) return undefined;
   for (const { address, index } of host.addresses) {
     const link = host.links.find((candidate) => candidate.index === index);
     const own = prefixAddress(address);

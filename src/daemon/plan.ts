@@ -10,7 +10,7 @@ import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { LeaseSetBuilder } from "../lease/set.ts";
-import { KIND_ORDER, keyOf } from "../state/object.ts";
+import { KIND_ORDER } from "../state/object.ts";
 import { diff, inOrder, type Operation } from "../state/operation.ts";
 import { type NexthopIds, printOperation } from "../state/print.ts";
 import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
@@ -66,7 +66,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   return {
     operations: operations.map((operation) => ({
       verb: operation.verb,
-      key: keyOf(operation.object),
+      key: operation.key,
       commands: printOperation(operation, ids).split("\n"),
     })),
     remarks,

@@ -8,7 +8,7 @@ import { deleteNexthop, putNexthop, RTNH_F_ONLINK } from "../netlink/nexthop.ts"
 import { deleteRoute, putRoute } from "../netlink/route.ts";
 import type { MessageWriter } from "../netlink/writer.ts";
 import { differences, type KernelObject, type Link, type Route, type VxlanInfo } from "../state/object.ts";
-import type { Operation } from "../state/operation.ts";
+import type { Change } from "../state/operation.ts";
 import { ROUTE_PROTOCOL } from "../state/print.ts";
 import type { LinkTable } from "./links.ts";
 import type { NexthopIds } from "./nexthop_ids.ts";
@@ -19,7 +19,7 @@ export type Obstacle = { readonly obstacle: string } | { readonly alreadyGone: t
 /** Appends the message of an operation, or returns why there is none. `recreate` is two operations and not encoded as one. */
 export function encodeOperation(
   writer: MessageWriter,
-  operation: Operation,
+  operation: Change,
   links: LinkTable,
   ids: NexthopIds,
 ): Obstacle | undefined {

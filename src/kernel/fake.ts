@@ -3,7 +3,7 @@
 
 import { prefixFamily } from "../ip/prefix.ts";
 import { type KernelObject, KIND_ORDER, keyOf, type ObjectKey, type ObjectKind, objectKey } from "../state/object.ts";
-import type { Operation } from "../state/operation.ts";
+import type { Change, Operation } from "../state/operation.ts";
 import { printObject } from "../state/print.ts";
 import type { Driver, Outcome } from "./driver.ts";
 import { Mirror } from "./mirror.ts";
@@ -47,14 +47,14 @@ export class FakeKernel implements Driver {
     return operations.map((operation) => {
       const errno = this.#do(operation);
       if (errno) return new Error(`cannot ${operation.verb} ${printObject(operation.object)}: ${errno}`);
-      const key = keyOf(operation.object);
+      const { key } = operation;
       this.mirror.confirm(key, operation.verb === "delete" ? undefined : this.#world.get(key));
       return undefined;
     });
   }
 
   /** Somebody else changes the kernel; flannel hears of it as it would from Linux. */
-  outside(operation: Operation, foreign = false): void {
+  outside(operation: Change, foreign = false): void {
     const errno = this.#do(operation);
     if (errno) throw new Error(`Cannot ${operation.verb} ${printObject(operation.object)} from outside: ${errno}`);
     if (foreign) this.#foreign.add(keyOf(operation.object));
@@ -67,7 +67,7 @@ export class FakeKernel implements Driver {
     this.#wake();
   }
 
-  #do(operation: Operation): string | undefined {
+  #do(operation: Change): string | undefined {
     const { object, verb } = operation;
     const key = keyOf(object);
     if (verb === "delete") {

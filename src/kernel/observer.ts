@@ -53,14 +53,14 @@ export class Observer {
     if (!link) return; // a stranger under our name: adding ours will fail and say so
     this.#mirror.see(link, true);
     if (message.flags & IFF_UP) this.#mirror.see({ kind: "up", dev: link.name }, true);
-    else if (this.#mirror.get(objectKey.up(link.name))) {
-      this.#mirror.lose("up", objectKey.up(link.name));
-      this.linkWasDown();
-    }
+    else this.linkWasDown(link.name);
   }
 
-  /** Whatever it is now: what went with it has not come back. */
-  linkWasDown(): void {
+  /** Whatever it is now: what went with it has not come back. A link that was not up had nothing to lose. */
+  linkWasDown(name: string): void {
+    const key = objectKey.up(name);
+    if (!this.#mirror.get(key)) return;
+    this.#mirror.lose("up", key);
     this.#doubt("neighbour", "nexthop", "route");
   }
 

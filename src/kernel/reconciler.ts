@@ -8,12 +8,11 @@ import {
   dependencyOf,
   type KernelObject,
   KIND_ORDER,
-  keyOf,
   kindOf,
   type ObjectKey,
   type ObjectKind,
 } from "../state/object.ts";
-import { type Operation, operationFor, removes } from "../state/operation.ts";
+import { inOrder, type Operation, operationFor, removes } from "../state/operation.ts";
 import { type Driver, Overtaken } from "./driver.ts";
 import { DEFAULT_PATIENCE, Patience, type PatienceOptions, type Trouble } from "./patience.ts";
 
@@ -144,7 +143,7 @@ export class Reconciler {
       const driver = this.#driverOf(kind);
       const keys = removals.filter((key) => key.startsWith(`${kind} `));
       if (!driver || keys.length === 0) continue;
-      const operations = keys.map((key) => operationFor(this.#desired.get(key), driver.mirror.get(key)));
+      const operations = keys.map((key) => operationFor(key, this.#desired.get(key), driver.mirror.get(key)));
       await this.#apply(driver, operations.filter((operation) => operation?.verb === "delete") as Operation[]);
     }
     if (this.#repaired.length > 0) this.#report({ kind: "repaired", operations: this.#repaired });
@@ -157,8 +156,8 @@ export class Reconciler {
     this.#queue.delete(kind);
     const drifted = driver.mirror.takeChanged(kind);
     const operations: Operation[] = [];
-    for (const key of new Set([...asked, ...drifted])) {
-      const operation = operationFor(this.#desired.get(key), driver.mirror.get(key));
+    for (const key of drifted.size === 0 ? asked : asked.union(drifted)) {
+      const operation = operationFor(key, this.#desired.get(key), driver.mirror.get(key));
       if (!operation) this.#settle(key);
       else if (removes(operation) && !this.#complete) this.#held.add(key);
       else if (this.#mayTry(key, operation, !asked.has(key))) {
@@ -167,7 +166,7 @@ export class Reconciler {
         else operations.push(operation);
       }
     }
-    return operations.sort((a, b) => Number(b.verb === "delete") - Number(a.verb === "delete"));
+    return kind === "link" ? inOrder(operations) : operations;
   }
 
   #mayTry(key: ObjectKey, operation: Operation, isDrift: boolean): boolean {
@@ -191,9 +190,9 @@ export class Reconciler {
     if (operations.length === 0) return;
     const outcomes = await driver.apply(operations);
     for (const [i, operation] of operations.entries()) {
-      const key = keyOf(operation.object);
+      const { key } = operation;
       const error = outcomes[i];
-      const left = error ? undefined : operationFor(this.#desired.get(key), driver.mirror.get(key));
+      const left = error ? undefined : operationFor(key, this.#desired.get(key), driver.mirror.get(key));
       if (error instanceof Overtaken && !this.#patience.repairIsFight(key)) this.#enqueue(key);
       else if (error) this.#fail(key, operation, error, false);
       else if (left && (left.verb === operation.verb || this.#patience.repairIsFight(key))) {

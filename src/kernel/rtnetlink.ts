@@ -22,7 +22,7 @@ import {
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
-import { keyOf, type Link, type ObjectKind } from "../state/object.ts";
+import type { Link, ObjectKind } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
 import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
@@ -123,22 +123,32 @@ export class RtnetlinkDriver implements Driver {
     for (let from = 0; from < operations.length; from += CHUNK) {
       if (from > 0) await Bun.sleep(0);
       const chunk = operations.slice(from, from + CHUNK);
-      outcomes.push(
-        ...(chunk[0]?.object.kind === "link" ? chunk.map((each) => this.#applyLink(each)) : this.#applyBatch(chunk)),
-      );
+      outcomes.push(...this.#applyChunk(chunk));
     }
     return outcomes;
   }
 
-  /** Links one by one: their index and what the kernel made of them is read back at once. */
+  #applyChunk(operations: readonly Operation[]): Outcome[] {
+    const kind = operations[0]?.object.kind;
+    return kind === "link" || kind === "up"
+      ? operations.map((each) => this.#applyLink(each))
+      : this.#applyBatch(operations);
+  }
+
+  /**
+   * Links one by one, and what the kernel made of them is read back at once. Notifications so far are heard first: that of a link just made says
+   * that it is down, and must not be taken for one that went down.
+   */
   #applyLink(operation: Operation): Outcome {
     const { object } = operation;
     if (operation.verb === "recreate") {
-      const failed = this.#applyLink({ verb: "delete", object: operation.actual });
-      return failed ?? this.#applyLink({ verb: "add", object });
+      const { key } = operation;
+      const failed = this.#applyLink({ verb: "delete", key, object: operation.actual });
+      return failed ?? this.#applyLink({ verb: "add", key, object });
     }
     const [outcome] = this.#applyBatch([operation]);
-    this.#readLink((object as Link).name);
+    this.#notifications.drain();
+    this.#readLink(object.kind === "link" ? object.name : "dev" in object ? object.dev : "");
     return outcome;
   }
 
@@ -160,8 +170,7 @@ export class RtnetlinkDriver implements Driver {
   }
 
   #outcome(operation: Operation, answer: Answer | undefined, obstacle: Obstacle | undefined): Outcome {
-    const { object, verb } = operation;
-    const key = keyOf(object);
+    const { object, verb, key } = operation;
     if (verb === "delete" && (!answer || isGone(answer.errno)) && !(obstacle && "obstacle" in obstacle)) {
       if (object.kind === "link") this.#forgetLink(object.name);
       if (object.kind === "nexthop") this.ids.forgetHop(object);
@@ -169,7 +178,7 @@ export class RtnetlinkDriver implements Driver {
       return undefined;
     }
     if (!answer && !obstacle) {
-      if (object.kind !== "link") this.mirror.confirm(key, object);
+      if (object.kind !== "link" && object.kind !== "up") this.mirror.confirm(key, object);
       return undefined;
     }
     if (answer && object.kind === "nexthop" && verb !== "delete") this.#nexthopRefused(answer.errno, object);
@@ -219,7 +228,7 @@ export class RtnetlinkDriver implements Driver {
         case "link":
           if (gone) this.#observer.linkGone(object.index);
           else if (this.#options.ownership.links.has(object.name)) {
-            if (!(object.flags & IFF_UP)) this.#observer.linkWasDown();
+            if (!(object.flags & IFF_UP)) this.#observer.linkWasDown(object.name);
             this.#readLink(object.name);
           } else this.#observer.link(object);
           host ||= !this.#options.ownership.links.has(object.name);

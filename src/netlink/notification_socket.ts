@@ -43,6 +43,7 @@ export class NotificationSocket implements Disposable {
   #connection: Connection | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
+  #fd = -1;
   #failing = false;
   #disposed = false;
 
@@ -71,12 +72,16 @@ export class NotificationSocket implements Disposable {
     const events: ConnectionEvents = {
       open: (connection) => {
         this.#connection = connection;
+        this.#fd = fd;
       },
       data: (_, datagram) => {
         this.#deliver(datagram);
-        this.#drain(fd);
+        this.drain();
       },
-      close: () => this.#reopen(),
+      close: () => {
+        this.#fd = -1;
+        this.#reopen();
+      },
       error: (_, error) => this.#subscription.onFailure(error),
     };
     connect({ fd, socket: events }).catch((error: unknown) => {
@@ -92,11 +97,12 @@ export class NotificationSocket implements Disposable {
   }
 
   /**
-   * The runtime hands over one datagram a turn, and the kernel sends one for each change: what else waits is read here, so that a burst is taken as one.
+   * Delivers what waits, now. The runtime hands over one datagram a turn, and the kernel sends one for each change: what else waits is read with the first,
+   * so that a burst is taken as one.
    */
-  #drain(fd: number): void {
-    for (let read = 0; read < DRAIN_AT_MOST && !this.#disposed; read++) {
-      const length = recvNow(fd, this.#buffer);
+  drain(): void {
+    for (let read = 0; read < DRAIN_AT_MOST && this.#fd >= 0 && !this.#disposed; read++) {
+      const length = recvNow(this.#fd, this.#buffer);
       if (length === -ENOBUFS) this.#subscription.onOverrun(); // said once, and the socket goes on
       if (length <= 0) return;
       this.#deliver(this.#buffer.subarray(0, length));

@@ -2,7 +2,10 @@
 
 import { type KernelObject, KIND_ORDER, type Link, mustRecreate, type ObjectKey, sameObject } from "./object.ts";
 
-export type Operation =
+/** What is done; what it is done to stands under `key`. */
+export type Operation = Change & { readonly key: ObjectKey };
+
+export type Change =
   | { readonly verb: "add"; readonly object: KernelObject }
   /** `actual` stands under the same key and differs; the kernel replaces it in place. */
   | { readonly verb: "change"; readonly object: KernelObject; readonly actual: KernelObject }
@@ -17,19 +20,23 @@ export interface Actual {
   readonly ours: boolean;
 }
 
-/** The operation that brings one key from `actual` to `desired`, or undefined when nothing is left to do. */
-export function operationFor(desired: KernelObject | undefined, actual: Actual | undefined): Operation | undefined {
-  if (!desired) return actual?.ours ? { verb: "delete", object: actual.object } : undefined;
-  if (!actual) return { verb: "add", object: desired };
+/** The operation that brings `key` from `actual` to `desired`, or undefined when nothing is left to do. */
+export function operationFor(
+  key: ObjectKey,
+  desired: KernelObject | undefined,
+  actual: Actual | undefined,
+): Operation | undefined {
+  if (!desired) return actual?.ours ? { verb: "delete", key, object: actual.object } : undefined;
+  if (!actual) return { verb: "add", key, object: desired };
   if (sameObject(desired, actual.object)) return undefined;
   if (desired.kind === "link" && actual.object.kind === "link" && mustRecreate(desired, actual.object)) {
-    return { verb: "recreate", object: desired, actual: actual.object };
+    return { verb: "recreate", key, object: desired, actual: actual.object };
   }
-  return { verb: "change", object: desired, actual: actual.object };
+  return { verb: "change", key, object: desired, actual: actual.object };
 }
 
 /** Whether an operation takes something away, and so waits for the first complete lease set (Invariant 1). */
-export function removes(operation: Operation): boolean {
+export function removes(operation: Change): boolean {
   return operation.verb === "delete" || operation.verb === "recreate";
 }
 
@@ -39,7 +46,7 @@ export function diff(
   actual: ReadonlyMap<ObjectKey, Actual>,
 ): Operation[] {
   const keys = new Set([...desired.keys(), ...actual.keys()]);
-  return [...keys].map((key) => operationFor(desired.get(key), actual.get(key))).filter((op) => op !== undefined);
+  return [...keys].map((key) => operationFor(key, desired.get(key), actual.get(key))).filter((op) => op !== undefined);
 }
 
 /** Operations in the order in which they are done: makes by KIND_ORDER, then removals the other way; a stale link first. */

@@ -1,7 +1,7 @@
 // Every operation as the iproute2 command that would do it. The log, the tests, `flannelctl plan` and error messages all speak through this printer.
 
 import { differences, type KernelObject, type Link, type Nexthop, type Route, type VxlanInfo } from "./object.ts";
-import type { Operation } from "./operation.ts";
+import type { Change } from "./operation.ts";
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
 export const ROUTE_PROTOCOL = 70;
@@ -12,7 +12,7 @@ export type NexthopIds = (nexthop: { readonly dev: string; readonly gateway: str
 const NO_IDS: NexthopIds = () => undefined;
 
 /** The commands of one operation, one a line; "" for a nexthop whose id is not known. */
-export function printOperation(operation: Operation, ids: NexthopIds = NO_IDS): string {
+export function printOperation(operation: Change, ids: NexthopIds = NO_IDS): string {
   const { object, verb } = operation;
   switch (verb) {
     case "delete":

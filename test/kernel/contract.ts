@@ -14,7 +14,7 @@ import { type ReconcileEvent, Reconciler } from "../../src/kernel/reconciler.ts"
 import { formatLeaseKey } from "../../src/lease/key.ts";
 import type { Lease } from "../../src/lease/lease.ts";
 import { type KernelObject, keyOf, type ObjectKey, type ObjectKind } from "../../src/state/object.ts";
-import type { Operation } from "../../src/state/operation.ts";
+import type { Change } from "../../src/state/operation.ts";
 import { printObject, printOperation } from "../../src/state/print.ts";
 
 /** A kernel with a device eth0 (MTU 1500, 192.168.77.1/24 and fd00:77::1/64, up) and nothing of ours. */
@@ -23,7 +23,7 @@ export interface World {
   /** Whether routes to peers go through nexthop objects here. */
   readonly nexthopObjects: boolean;
   /** Does an operation behind flannel's back. */
-  outside(operation: Operation): Promise<void>;
+  outside(operation: Change): Promise<void>;
   /** Sets a device down and up again before anybody can look. */
   bounce(dev: string): Promise<void>;
   /** Makes one thing that is not flannel's and looks as if it could be; returns how to see that it still stands. */
@@ -151,7 +151,7 @@ function find(desired: ReadonlyMap<ObjectKey, KernelObject>, kind: ObjectKind, t
 }
 
 /** One change behind flannel's back, and that it is undone. */
-function drift(name: string, change: (desired: Map<ObjectKey, KernelObject>) => Operation): ContractCase {
+function drift(name: string, change: (desired: Map<ObjectKey, KernelObject>) => Change): ContractCase {
   return {
     name: `drift is repaired: ${name}`,
     async run(world, drivers) {
@@ -364,7 +364,7 @@ export function droppingEveryThird(driver: Driver): Driver {
       const outcomes = await driver.apply(kept);
       for (const operation of operations) {
         if (!kept.includes(operation)) {
-          driver.mirror.confirm(keyOf(operation.object), operation.verb === "delete" ? undefined : operation.object);
+          driver.mirror.confirm(operation.key, operation.verb === "delete" ? undefined : operation.object);
         }
       }
       return operations.map((operation) => outcomes[kept.indexOf(operation)]);

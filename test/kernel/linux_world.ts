@@ -5,7 +5,7 @@ import { parsePrefix } from "../../src/ip/prefix.ts";
 import type { Ownership } from "../../src/kernel/ownership.ts";
 import { RtnetlinkDriver } from "../../src/kernel/rtnetlink.ts";
 import { SysctlDriver } from "../../src/kernel/sysctl.ts";
-import type { Operation } from "../../src/state/operation.ts";
+import type { Change } from "../../src/state/operation.ts";
 import { printOperation } from "../../src/state/print.ts";
 import { inNamespace } from "../../src/sys/netns.ts";
 import type { World } from "./contract.ts";
@@ -89,7 +89,7 @@ export class LinuxWorld implements World {
     this.drivers = [rtnetlink, sysctls];
   }
 
-  async outside(operation: Operation): Promise<void> {
+  async outside(operation: Change): Promise<void> {
     const { object, verb } = operation;
     if (object.kind === "sysctl") {
       this.namespace.run(`echo ${object.value} > /proc/sys/${object.path}`);
@@ -157,7 +157,7 @@ function familyOption(dst: string): string {
 }
 
 /** What stands, as printObject words it, read through iproute2's JSON and not through our own codec. */
-function readObjects(namespace: Namespace): string[] {
+export function readObjects(namespace: Namespace): string[] {
   const lines: string[] = [];
   // One process for all: this runs in a loop.
   const [links, addresses, neighbours4, neighbours6, fdb, nexthops, routes4, routes6, raSysctl] = namespace

@@ -1,0 +1,29 @@
+// Which address families a network may have, with the packets to prove it.
+
+import { expect, test } from "bun:test";
+import type { Family } from "../../src/ip/family.ts";
+import { DUAL_STACK, keyOfSubnet, NETWORK, type Node, Underlay } from "./nodes.ts";
+
+const IPV6_ONLY = { ...DUAL_STACK, EnableIPv4: false };
+
+/** Answers to three packets each way. */
+async function bothWays(a: Node, b: Node, family: Family): Promise<number[]> {
+  return await Promise.all([a.ping(b.overlay(family)), b.ping(a.overlay(family))]);
+}
+
+const rows: [string, object, readonly Family[], readonly Family[]][] = [
+  ["IPv4 alone, on hosts without IPv6", NETWORK, ["ipv4"], ["ipv4"]],
+  ["IPv4 alone, on hosts with both", NETWORK, ["ipv4", "ipv6"], ["ipv4"]],
+  ["IPv6 alone, on hosts without IPv4", IPV6_ONLY, ["ipv6"], ["ipv6"]],
+  ["IPv6 alone, on hosts with both", IPV6_ONLY, ["ipv4", "ipv6"], ["ipv6"]],
+  ["dual stack", DUAL_STACK, ["ipv4", "ipv6"], ["ipv4", "ipv6"]],
+];
+test.each(rows)("flanneld: nodes reach each other with %s", async (_title, config, families, reached) => {
+  await using underlay = await Underlay.open({ config, families });
+  const [a, b] = [underlay.node(1), underlay.node(2)];
+  await Promise.all(underlay.nodes.map(async (node) => await node.flanneld().peers(1)));
+  for (const family of reached) expect([family, ...(await bothWays(a, b, family))]).toEqual([family, 3, 3]);
+  const devices = ["flannel.1", "flannel-v6.1"].filter((name) => a.link(name));
+  expect(devices).toEqual(reached.map((family) => (family === "ipv4" ? "flannel.1" : "flannel-v6.1")));
+});
+

@@ -1,0 +1,329 @@
+// Nodes for tests of the real flanneld: network namespaces on one switch, each with an eth0 in IPv4 and IPv6, all on one embedded store. Whatever a test
+// makes goes away with its Underlay, also when it fails, and only what was started here is ever killed.
+//
+// FLANNELD names the flanneld to test, by default dist/flanneld. Needs root.
+
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseStatus, type Status } from "../../src/config/status.ts";
+import type { Family } from "../../src/ip/family.ts";
+import { openRegistry } from "../../src/subnet/open.ts";
+import type { Registry, RegistryEntry } from "../../src/subnet/registry.ts";
+import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
+
+export const FLANNELD = resolve(process.env.FLANNELD ?? join(import.meta.dir, "../../dist/flanneld"));
+
+/** How long anything may take to come about; a loaded machine is slow, and a test that passes never waits for it. */
+const TIMEOUT_MS = 20_000;
+/** Lines of a log that show why a test failed. */
+const TAIL_LINES = 25;
+
+export const NETWORK = { Network: "10.5.0.0/16", Backend: { Type: "vxlan" } };
+export const DUAL_STACK = { ...NETWORK, EnableIPv6: true, IPv6Network: "fd00:5::/48" };
+
+/** What a program says and how it ends. It is killed with its owner. */
+export class Program implements AsyncDisposable {
+  readonly child: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  /** Standard output and standard error. */
+  output = "";
+  readonly #reading: Promise<unknown>;
+
+  constructor(command: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+    const env = { ...process.env, ...environment };
+    this.child = Bun.spawn([...command], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+    this.#reading = Promise.all([this.#read(this.child.stdout), this.#read(this.child.stderr)]);
+  }
+
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  get isAlive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** The exit code, once everything that was said has been read; 128 + number for a signal. */
+  async exit(): Promise<number> {
+    await this.#reading;
+    return await this.child.exited;
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number> {
+    this.child.kill(signal);
+    return await this.exit();
+  }
+
+  lines(pattern: RegExp): string[] {
+    return this.output.split("\n").filter((line) => pattern.test(line));
+  }
+
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    return await until(`"${pattern.source}" from ${this.child.pid}`, () => pattern.exec(this.output) ?? undefined, this);
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) this.output += decoder.decode(bytes, { stream: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill("SIGKILL"); // wakes a stopped one too
+    await this.exit();
+  }
+}
+
+/** Polls until `look` finds something; throws with the end of what `witness` said when it ends or it takes too long. */
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  witness?: Program,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const ended = witness?.isAlive === false;
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (ended || performance.now() > end) {
+      const tail = witness?.output.trimEnd().split("\n").slice(-TAIL_LINES).join("\n") ?? "";
+      throw new Error(`${what}: not ${ended ? "before the end" : `within ${timeoutMs} ms`}\n${tail}`);
+    }
+    await Bun.sleep(5);
+  }
+}
+
+/** A flanneld at work on a node. */
+export class Flanneld extends Program {
+  readonly #statusFile: string;
+
+  constructor(command: readonly string[], statusFile: string, environment: Readonly<Record<string, string>>) {
+    super(command, environment);
+    this.#statusFile = statusFile;
+  }
+
+  /** Its status.json; undefined while there is none or another process's. */
+  get status(): Status | undefined {
+    const status = existsSync(this.#statusFile) ? parseStatus(readFileSync(this.#statusFile, "utf8")) : undefined;
+    return status?.pid === this.pid ? status : undefined;
+  }
+
+  async ready(): Promise<this> {
+    await until("flanneld ready", () => this.status?.phase === "ready", this);
+    return this;
+  }
+
+  async peers(count: number): Promise<this> {
+    await this.ready();
+    await until(`${count} peers`, () => this.status?.peers === count, this);
+    return this;
+  }
+
+  /** Resident memory in KiB. */
+  get rssKib(): number {
+    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]);
+  }
+}
+
+interface StartOptions {
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Runs flanneld under this command: ["setpriv", …]. */
+  readonly under?: readonly string[];
+  /** Directory below the node's for subnet.env and status.json; "run" by default. */
+  readonly directory?: string;
+  readonly storeFile?: string;
+}
+
+/** Node n has 192.168.77.n and fd00:77::n on eth0. */
+export class Node {
+  readonly n: number;
+  readonly namespace = new Namespace();
+  readonly #underlay: Underlay;
+
+  constructor(underlay: Underlay, n: number) {
+    this.#underlay = underlay;
+    this.n = n;
+  }
+
+  get address(): Readonly<Record<Family, string>> {
+    return { ipv4: `192.168.77.${this.n}`, ipv6: `fd00:77::${this.n.toString(16)}` };
+  }
+
+  get directory(): string {
+    return join(this.#underlay.directory, `n${this.n}`);
+  }
+
+  get subnetFile(): string {
+    return join(this.directory, "run/subnet.env");
+  }
+
+  /** KEY → value of subnet.env. */
+  get subnetEnv(): Readonly<Record<string, string>> {
+    const lines = readFileSync(this.subnetFile, "utf8").trim().split("\n");
+    return Object.fromEntries(lines.map((line) => line.split("=") as [string, string]));
+  }
+
+  /** The own subnet, "10.5.7.0/24". */
+  subnet(family: Family = "ipv4"): string {
+    const bridge = this.subnetEnv[family === "ipv4" ? "FLANNEL_SUBNET" : "FLANNEL_IPV6_SUBNET"] ?? "";
+    return family === "ipv4" ? bridge.replace(/1\/24$/, "0/24") : bridge.replace("::1/64", "::/64");
+  }
+
+  /** The address of flannel.1 or flannel-v6.1: the first of the subnet. */
+  overlay(family: Family = "ipv4"): string {
+    return this.subnet(family).replace(/\/\d+$/, "");
+  }
+
+  run(commands: string): string {
+    return this.namespace.run(commands);
+  }
+
+  /** What flannel has made here, in iproute2's words. */
+  objects(): string[] {
+    return readObjects(this.namespace);
+  }
+
+  link(name = "flannel.1"): { readonly index: number; readonly mac: string; readonly mtu: number } | undefined {
+    type Line = { ifindex: number; address: string; mtu: number };
+    const text = run(`ip -n ${this.namespace.name} -j link show dev ${name} 2>/dev/null || true`);
+    const [found] = JSON.parse(text.trim() || "[]") as Line[];
+    return found && { index: found.ifindex, mac: found.address, mtu: found.mtu };
+  }
+
+  spawn(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Program {
+    return this.#underlay.own(new Program([...this.#enter, ...command], environment));
+  }
+
+  flanneld({ flags = [], environment = {}, under = [], directory = "run", storeFile }: StartOptions = {}): Flanneld {
+    const run = join(this.directory, directory);
+    mkdirSync(this.directory, { recursive: true });
+    const files = [`--store-file=${storeFile ?? this.#underlay.storeFile}`, `--subnet-file=${run}/subnet.env`];
+    const command = [...this.#enter, ...under, FLANNELD, ...files, ...flags];
+    return this.#underlay.own(new Flanneld(command, `${run}/status.json`, environment));
+  }
+
+  /** Pings and returns how many answers came. */
+  async ping(target: string, count = 3): Promise<number> {
+    const { output } = await this.finished(["ping", "-n", "-q", "-c", `${count}`, "-i", "0.05", "-W", "2", target]);
+    return Number(/(\d+) received/.exec(output)?.[1] ?? 0);
+  }
+
+  async finished(command: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
+    const program = this.spawn(command);
+    return { code: await program.exit(), output: program.output };
+  }
+
+  /** nsenter becomes the command: its pid is the command's. */
+  get #enter(): string[] {
+    return ["nsenter", `--net=${this.namespace.path}`];
+  }
+}
+
+export interface UnderlayOptions {
+  readonly nodes?: number;
+  readonly families?: readonly Family[];
+  /** The network configuration; undefined leaves the store without. */
+  readonly config?: object | undefined;
+}
+
+/** A switch with nodes, and the store that they share. */
+export class Underlay implements AsyncDisposable {
+  readonly directory = mkdtempSync(join(tmpdir(), "flannel-e2e-"));
+  readonly storeFile = join(this.directory, "store.db");
+  readonly nodes: Node[] = [];
+  readonly #switch = new Namespace();
+  readonly #programs: Program[] = [];
+  #registry: Registry | undefined;
+
+  static async open({ nodes = 2, families = ["ipv4", "ipv6"], ...rest }: UnderlayOptions = {}): Promise<Underlay> {
+    const underlay = new Underlay();
+    try {
+      run(`ip -n ${underlay.#switch.name} -batch -`, "link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
+      for (let n = 1; n <= nodes; n++) underlay.#addNode(n, families);
+      const config = "config" in rest ? rest.config : NETWORK;
+      if (config) await underlay.configure(JSON.stringify(config));
+      return underlay;
+    } catch (error) {
+      await underlay[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Node n, counted from 1. */
+  node(n: number): Node {
+    const node = this.nodes[n - 1];
+    if (!node) throw new RangeError(`There is no node ${n}`);
+    return node;
+  }
+
+  #addNode(n: number, families: readonly Family[]): void {
+    const node = new Node(this, n);
+    this.nodes.push(node);
+    const { name } = node.namespace;
+    run(
+      `ip -n ${this.#switch.name} -batch -`,
+      `link add p${n} type veth peer name eth0 netns ${name}\nlink set p${n} master br0 up\n`,
+    );
+    const lines = ["link set lo up", "link set eth0 up"];
+    if (families.includes("ipv4")) {
+      lines.push(`address add ${node.address.ipv4}/24 dev eth0`, "route add default via 192.168.77.254 dev eth0");
+    }
+    if (families.includes("ipv6")) {
+      lines.push(`address add ${node.address.ipv6}/64 dev eth0 nodad`, "-6 route add default via fd00:77::fe dev eth0");
+    }
+    // Without the check for duplicates, whose second a link-local address would not be usable for.
+    node.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad");
+    for (const line of lines) run(`ip -n ${name} ${line}`);
+  }
+
+  own<P extends Program>(program: P): P {
+    this.#programs.push(program);
+    return program;
+  }
+
+  async registry(): Promise<Registry> {
+    this.#registry ??= await openRegistry({ kind: "embedded", path: this.storeFile }, NEVER);
+    return this.#registry;
+  }
+
+  async configure(json: string): Promise<void> {
+    await (await this.registry()).setConfig(json, NEVER);
+  }
+
+  async entries(): Promise<readonly RegistryEntry[]> {
+    return (await (await this.registry()).entries(NEVER)).entries;
+  }
+
+  /** Writes a lease as another program would, over what is there; without `ttlMs` it never ends. */
+  async put(key: string, value: object | string, ttlMs?: number): Promise<void> {
+    const registry = await this.registry();
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    const { entry } = await registry.entry(key, NEVER);
+    const written = entry
+      ? await registry.replace(entry, text, ttlMs, NEVER)
+      : await registry.create(key, text, ttlMs, NEVER);
+    if (typeof written === "string") throw new Error(`cannot put ${key}: ${written}`);
+  }
+
+  async remove(key: string): Promise<void> {
+    const registry = await this.registry();
+    const { entry } = await registry.entry(key, NEVER);
+    if (entry && (await registry.remove(entry, NEVER)) === "conflict") throw new Error(`cannot remove ${key}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#programs.map((program) => program[Symbol.asyncDispose]()));
+    this.#registry?.[Symbol.dispose]();
+    for (const { namespace } of this.nodes) namespace[Symbol.dispose]();
+    this.#switch[Symbol.dispose]();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+/** The key of a lease in the store. */
+export function keyOfSubnet(subnet: string): string {
+  return subnet.replace("/", "-");
+}
