@@ -110,9 +110,7 @@ export function writeBatchFiles(directory: string, count: number): BatchFiles {
   const nexthops = peers.map(
     (n) => `nexthop add id ${FIRST_ID + n} via ${subnetOf(n)} dev ${DEVICE} onlink protocol ${ROUTE_PROTOCOL}\n`,
   );
-  const routes = peers.map(
-    (n) => `route replace ${subnetOf(n)}/24 nhid ${FIRST_ID + n} protocol ${ROUTE_PROTOCOL}\n`,
-  );
+  const routes = peers.map((n) => `route replace ${subnetOf(n)}/24 nhid ${FIRST_ID + n} protocol ${ROUTE_PROTOCOL}\n`);
   const fdb = peers.map((n) => `fdb replace ${macOf(n, 1)} dev ${DEVICE} dst ${publicIpOf(n)} self permanent\n`);
   const files = { ip: join(directory, `ip-${count}`), bridge: join(directory, `bridge-${count}`) };
   writeFileSync(files.ip, [...neighbours, ...nexthops, ...routes].join(""));

@@ -41,7 +41,9 @@ export async function lookAtMachine(): Promise<Machine> {
 export function describeMachine(machine: Machine): string {
   const { date, kernel, cpu, cores, runtime, load, busy, quiet } = machine;
   const facts = `${date}  Linux ${kernel}  ${cores} × ${cpu}  ${runtime}  load ${load}  busy ${(busy * 100).toFixed(0)} %`;
-  return quiet ? facts : `${facts}\nWARNING: this machine is not quiet; absolute figures are too high, ratios are rough`;
+  return quiet
+    ? facts
+    : `${facts}\nWARNING: this machine is not quiet; absolute figures are too high, ratios are rough`;
 }
 
 /** Waits until what came before (a namespace being taken apart) no longer costs time, within reason. */

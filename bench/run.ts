@@ -61,7 +61,13 @@ try {
     if (!values.json) for (const table of tables) console.log(`\n${formatTable(table)}\n`);
   }
   if (values.json) {
-    console.log(JSON.stringify(all.map(({ machine, tables }) => ({ machine, tables: tables.map(tableAsJson) })), null, 2));
+    console.log(
+      JSON.stringify(
+        all.map(({ machine, tables }) => ({ machine, tables: tables.map(tableAsJson) })),
+        null,
+        2,
+      ),
+    );
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });

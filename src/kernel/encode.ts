@@ -16,7 +16,7 @@ import type { NexthopIds } from "./nexthop_ids.ts";
 /** Why an operation has no message, in place of an answer by the kernel. */
 export type Obstacle = { readonly obstacle: string } | { readonly alreadyGone: true };
 
-/** Appends the message of an operation, or returns why there is none. `recreate` is two operations and not encoded as one. */
+/** Appends the messages of an operation (one, but for some changes of a link), or returns why there is none. `recreate` is two operations and not encoded as one. */
 export function encodeOperation(
   writer: MessageWriter,
   operation: Change,
@@ -49,7 +49,7 @@ function encodeLink(writer: MessageWriter, link: Link, verb: string, links: Link
   return undefined;
 }
 
-/** The difference only: setting an MTU that stands already can be refused. */
+/** The difference only: setting an MTU that stands already can be refused. A vxlan's own options go alone, since with an MTU the kernel refuses both. */
 function encodeLinkChange(
   writer: MessageWriter,
   link: Link,
@@ -59,12 +59,10 @@ function encodeLinkChange(
   const index = links.indexOf(link.name);
   if (index === undefined) return { obstacle: `there is no link ${link.name}` };
   const fields = differences(link, actual);
-  changeLink(writer, index, {
-    ...(fields.includes("mac") && { mac: link.mac }),
-    ...(fields.includes("mtu") && { mtu: link.mtu }),
-    ...(fields.includes("learning") && { info: { type: "vxlan", learning: link.info.learning } }),
-  }); // ip link set NAME address|mtu|type vxlan …
-  return undefined;
+  if (fields.includes("learning")) changeLink(writer, index, { info: { type: "vxlan", learning: link.info.learning } });
+  const [mac, mtu] = [fields.includes("mac"), fields.includes("mtu")];
+  if (mac || mtu) changeLink(writer, index, { ...(mac && { mac: link.mac }), ...(mtu && { mtu: link.mtu }) });
+  return undefined; // ip link set NAME type vxlan …; ip link set NAME address|mtu …
 }
 
 function vxlanOptions(info: VxlanInfo, parentIndex: number) {
@@ -83,7 +81,8 @@ function encodePut(
       changeLink(writer, index, { up: true }); // ip link set DEV up
       return undefined;
     case "address":
-      putAddress(writer, { index, address: object.address }, "replace"); // ip address replace
+      // nodad: the store says whose subnet it is; for the second that the check takes, packets could not have this source.
+      putAddress(writer, { index, address: object.address, flags: isIpv6(object.address) ? IFA_F_NODAD : 0 }, "replace"); // ip address replace … nodad
       return undefined;
     case "neighbour":
       putNeighbour(writer, { index, address: object.address, mac: object.mac }, "replace"); // ip neighbour replace … nud permanent

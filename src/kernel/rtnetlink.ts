@@ -154,17 +154,18 @@ export class RtnetlinkDriver implements Driver {
 
   #applyBatch(operations: readonly Operation[]): Outcome[] {
     const outcomes = new Array<Outcome>(operations.length).fill(undefined);
+    /** For each message, the number of its operation. */
     const sent: number[] = [];
     const answers = this.#requests.batch((writer) => {
       for (const [i, operation] of operations.entries()) {
         const obstacle = encodeOperation(writer, operation, this.#observer.links, this.ids);
-        if (!obstacle) sent.push(i);
-        else outcomes[i] = this.#outcome(operation, undefined, obstacle);
+        if (obstacle) outcomes[i] = this.#outcome(operation, undefined, obstacle);
+        else while (sent.length < writer.count) sent.push(i);
       }
     });
     for (const [n, i] of sent.entries()) {
       const operation = operations[i];
-      if (operation) outcomes[i] = this.#outcome(operation, answers[n], undefined);
+      if (operation) outcomes[i] ??= this.#outcome(operation, answers[n], undefined);
     }
     return outcomes;
   }

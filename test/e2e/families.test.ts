@@ -26,4 +26,3 @@ test.each(rows)("flanneld: nodes reach each other with %s", async (_title, confi
   const devices = ["flannel.1", "flannel-v6.1"].filter((name) => a.link(name));
   expect(devices).toEqual(reached.map((family) => (family === "ipv4" ? "flannel.1" : "flannel-v6.1")));
 });
-

@@ -59,7 +59,11 @@ export class Program implements AsyncDisposable {
   }
 
   async says(pattern: RegExp): Promise<RegExpExecArray> {
-    return await until(`"${pattern.source}" from ${this.child.pid}`, () => pattern.exec(this.output) ?? undefined, this);
+    return await until(
+      `"${pattern.source}" from ${this.child.pid}`,
+      () => pattern.exec(this.output) ?? undefined,
+      this,
+    );
   }
 
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {

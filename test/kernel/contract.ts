@@ -241,6 +241,15 @@ export const CONTRACT: readonly ContractCase[] = [
   altered("route", "fd00:5:0:4::/64", { gateway: address("fd00:5:0:3::"), form: "plain" }),
   altered("link", "flannel.1", { mac: macOf(0x777) }),
   altered("link", "flannel.1", { mtu: 1300 }),
+  drift("link flannel.1 with another MAC, MTU and learning", (desired) => {
+    const actual = find(desired, "link", "flannel.1");
+    if (actual.kind !== "link") throw new Error("unreachable");
+    return {
+      verb: "change",
+      actual,
+      object: { ...actual, mac: macOf(0x777), mtu: 1300, info: { ...actual.info, learning: true } },
+    };
+  }),
   altered("sysctl", "accept_ra", { value: "1" }),
   {
     name: "drift is repaired: a device set down and up again at once",

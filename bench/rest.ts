@@ -1,0 +1,56 @@
+// What a daemon costs that has nothing to do: memory, and time on a core.
+
+import type { Bench } from "./bench.ts";
+import { each } from "./counts.ts";
+import { settle } from "./machine.ts";
+import { BenchNode } from "./node.ts";
+import { memoryOf, threadSeconds, wakeups } from "./process.ts";
+import type { Row, Table } from "./table.ts";
+
+const REST_MS = 20_000;
+/** What a start leaves behind (garbage, compiled code) has been cleared up by then. */
+const AFTER_START_MS = 5_000;
+
+export async function rest(bench: Bench): Promise<readonly Table[]> {
+  const tables: Table[] = [];
+  for (const peers of [2, 5_000]) tables.push(await restWith(bench, peers));
+  return tables;
+}
+
+async function restWith({ flanneld, stores, signal, say }: Bench, peers: number): Promise<Table> {
+  using node = new BenchNode();
+  await stores.copy(peers, node.store, signal);
+  using observer = await node.observe();
+  await settle();
+  const all = await observer.expect({ made: each(peers) });
+  await using daemon = node.start(flanneld);
+  await all.seen;
+  await daemon.idle();
+  node.requirePeers(peers);
+  await Bun.sleep(AFTER_START_MS);
+  say(`rest: ${peers} peers, watching for ${REST_MS / 1000} s`);
+  const { residentMiB, anonymousMiB, peakMiB } = memoryOf(daemon.pid);
+  const begun = performance.now();
+  const [seconds, woken] = [threadSeconds(daemon.pid), wakeups(daemon.pid)];
+  await Bun.sleep(REST_MS);
+  const took = (performance.now() - begun) / 1000;
+  const share = (100 * (threadSeconds(daemon.pid) - seconds)) / took;
+  const rate = (wakeups(daemon.pid) - woken) / took;
+  const goals = peers === 2;
+  const row = (name: string, unit: string, sample: number, goal?: string): Row => ({
+    name,
+    unit,
+    samples: [sample],
+    ...(goals && goal !== undefined && { goal }),
+  });
+  return {
+    title: `At rest, ${peers.toLocaleString("en")} peers`,
+    rows: [
+      row("RSS", "MiB", residentMiB, "≤ 45 MiB"),
+      row("of it anonymous", "MiB", anonymousMiB),
+      row("peak RSS", "MiB", peakMiB),
+      row("CPU", "% of a core", share, "≤ 0.3 %"),
+      row("wake-ups", "per second", rate),
+    ],
+  };
+}
