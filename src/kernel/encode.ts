@@ -1,6 +1,7 @@
 // From an operation to the rtnetlink message that does it. Each names its command (state/print.ts prints the same).
 
-import { deleteAddress, putAddress } from "../netlink/address.ts";
+import { type Prefix, prefixFamily } from "../ip/prefix.ts";
+import { deleteAddress, IFA_F_NODAD, putAddress } from "../netlink/address.ts";
 import { deleteFdb, putFdb } from "../netlink/fdb.ts";
 import { addLink, changeLink, deleteLink } from "../netlink/link.ts";
 import { deleteNeighbour, putNeighbour } from "../netlink/neighbour.ts";
@@ -81,8 +82,7 @@ function encodePut(
       changeLink(writer, index, { up: true }); // ip link set DEV up
       return undefined;
     case "address":
-      // nodad: the store says whose subnet it is; for the second that the check takes, packets could not have this source.
-      putAddress(writer, { index, address: object.address, flags: isIpv6(object.address) ? IFA_F_NODAD : 0 }, "replace"); // ip address replace … nodad
+      encodeAddress(writer, index, object.address);
       return undefined;
     case "neighbour":
       putNeighbour(writer, { index, address: object.address, mac: object.mac }, "replace"); // ip neighbour replace … nud permanent
@@ -106,6 +106,12 @@ function encodePut(
     case "sysctl":
       return { obstacle: "sysctls do not go through rtnetlink" };
   }
+}
+
+/** ip address replace ADDRESS dev DEV [nodad]; the lease says whose it is, and for the second that a check takes, no packet could have it as its source. */
+function encodeAddress(writer: MessageWriter, index: number, address: Prefix): void {
+  const flags = prefixFamily(address) === "ipv6" ? IFA_F_NODAD : 0;
+  putAddress(writer, { index, address, flags }, "replace");
 }
 
 /** ip route replace DST nhid ID | via GATEWAY dev DEV [onlink] */

@@ -59,7 +59,7 @@ function making(object: KernelObject, ids: NexthopIds): string {
     case "sysctl":
       return `sysctl -w ${object.path}=${object.value}`;
     case "address":
-      return `ip address replace ${object.address} dev ${object.dev}`;
+      return `ip address replace ${object.address} dev ${object.dev}${object.address.includes(":") ? " nodad" : ""}`;
     case "neighbour":
       return `ip neighbour replace ${object.address} lladdr ${object.mac} dev ${object.dev} nud permanent`;
     case "fdb":

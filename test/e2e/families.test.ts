@@ -1,8 +1,10 @@
 // Which address families a network may have, with the packets to prove it.
 
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import type { Family } from "../../src/ip/family.ts";
-import { DUAL_STACK, keyOfSubnet, NETWORK, type Node, Underlay } from "./nodes.ts";
+import { DUAL_STACK, NETWORK, type Node, Underlay } from "./nodes.ts";
+import { leaseKey, Store } from "./store.ts";
 
 const IPV6_ONLY = { ...DUAL_STACK, EnableIPv4: false };
 
@@ -26,3 +28,22 @@ test.each(rows)("flanneld: nodes reach each other with %s", async (_title, confi
   const devices = ["flannel.1", "flannel-v6.1"].filter((name) => a.link(name));
   expect(devices).toEqual(reached.map((family) => (family === "ipv4" ? "flannel.1" : "flannel-v6.1")));
 });
+test("flanneld: a peer with one of two families is a peer in that one, and the other way round", async () => {
+  await using underlay = await Underlay.open({ config: DUAL_STACK });
+  const [both, one] = [underlay.node(1), underlay.node(2)];
+  using store = await Store.open(join(underlay.directory, "one.db"));
+  await store.configure(NETWORK);
+  const [dualStack, ipv4] = [both.flanneld(), one.flanneld({ storeFile: store.path })];
+  await Promise.all([dualStack.ready(), ipv4.ready()]);
+
+  await copyLeases(store, underlay.store);
+  await copyLeases(underlay.store, store, leaseKey(one.subnet()));
+  await Promise.all([dualStack.peers(1), ipv4.peers(1)]);
+  expect(await bothWays(both, one, "ipv4")).toEqual([3, 3]);
+  expect(both.objects().filter((line) => line.startsWith("route"))).toHaveLength(1);
+  expect(one.objects().filter((line) => line.startsWith("route"))).toHaveLength(1);
+});
+
+async function copyLeases(from: Store, to: Store, except = ""): Promise<void> {
+  for (const { key, value } of await from.entries()) if (key !== except) await to.put(key, value);
+}

@@ -8,9 +8,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseStatus, type Status } from "../../src/config/status.ts";
 import type { Family } from "../../src/ip/family.ts";
-import { openRegistry } from "../../src/subnet/open.ts";
-import type { Registry, RegistryEntry } from "../../src/subnet/registry.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
+import { Store } from "./store.ts";
 
 export const FLANNELD = resolve(process.env.FLANNELD ?? join(import.meta.dir, "../../dist/flanneld"));
 
@@ -238,7 +237,7 @@ export class Underlay implements AsyncDisposable {
   readonly nodes: Node[] = [];
   readonly #switch = new Namespace();
   readonly #programs: Program[] = [];
-  #registry: Registry | undefined;
+  #store: Store | undefined;
 
   static async open({ nodes = 2, families = ["ipv4", "ipv6"], ...rest }: UnderlayOptions = {}): Promise<Underlay> {
     const underlay = new Underlay();
@@ -246,7 +245,8 @@ export class Underlay implements AsyncDisposable {
       run(`ip -n ${underlay.#switch.name} -batch -`, "link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
       for (let n = 1; n <= nodes; n++) underlay.#addNode(n, families);
       const config = "config" in rest ? rest.config : NETWORK;
-      if (config) await underlay.configure(JSON.stringify(config));
+      underlay.#store = await Store.open(underlay.storeFile);
+      if (config) await underlay.store.configure(config);
       return underlay;
     } catch (error) {
       await underlay[Symbol.asyncDispose]();
@@ -286,48 +286,17 @@ export class Underlay implements AsyncDisposable {
     return program;
   }
 
-  async registry(): Promise<Registry> {
-    this.#registry ??= await openRegistry({ kind: "embedded", path: this.storeFile }, NEVER);
-    return this.#registry;
-  }
-
-  async configure(json: string): Promise<void> {
-    await (await this.registry()).setConfig(json, NEVER);
-  }
-
-  async entries(): Promise<readonly RegistryEntry[]> {
-    return (await (await this.registry()).entries(NEVER)).entries;
-  }
-
-  /** Writes a lease as another program would, over what is there; without `ttlMs` it never ends. */
-  async put(key: string, value: object | string, ttlMs?: number): Promise<void> {
-    const registry = await this.registry();
-    const text = typeof value === "string" ? value : JSON.stringify(value);
-    const { entry } = await registry.entry(key, NEVER);
-    const written = entry
-      ? await registry.replace(entry, text, ttlMs, NEVER)
-      : await registry.create(key, text, ttlMs, NEVER);
-    if (typeof written === "string") throw new Error(`cannot put ${key}: ${written}`);
-  }
-
-  async remove(key: string): Promise<void> {
-    const registry = await this.registry();
-    const { entry } = await registry.entry(key, NEVER);
-    if (entry && (await registry.remove(entry, NEVER)) === "conflict") throw new Error(`cannot remove ${key}`);
+  /** The store of all nodes, unless they are started with another. */
+  get store(): Store {
+    if (!this.#store) throw new Error("The store is not open yet");
+    return this.#store;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#programs.map((program) => program[Symbol.asyncDispose]()));
-    this.#registry?.[Symbol.dispose]();
+    this.#store?.[Symbol.dispose]();
     for (const { namespace } of this.nodes) namespace[Symbol.dispose]();
     this.#switch[Symbol.dispose]();
     rmSync(this.directory, { recursive: true, force: true });
   }
-}
-
-const NEVER = new AbortController().signal;
-
-/** The key of a lease in the store. */
-export function keyOfSubnet(subnet: string): string {
-  return subnet.replace("/", "-");
 }
