@@ -63,6 +63,7 @@ export async function run(options: Options, version: string, log: Log, signal: A
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
     using kernel = new Kernel(plan, host.hasNexthopObjects(), log);
+    using _dump = onQuit(() => log.info(stateText(status, kernel)));
     await work({ options, log, signal, status, manager, plan, host, kernel });
     status.set({ phase: "stopping" });
   } catch (error) {
@@ -205,6 +206,19 @@ async function changedPlace(
     }
   }
   return "stopped";
+}
+
+/** SIGQUIT asks what the daemon is doing. upstream: prints every goroutine's stack and ends; this one goes on. */
+function onQuit(tell: () => void): Disposable {
+  process.on("SIGQUIT", tell);
+  return { [Symbol.dispose]: () => void process.off("SIGQUIT", tell) };
+}
+
+function stateText({ status }: StatusFile, { reconciler }: Kernel): string {
+  const troubles = [...reconciler.troubles].map(
+    ([key, { reason, attempts }]) => `${key}: ${reason.message} (attempts: ${attempts})`,
+  );
+  return ["state on SIGQUIT", JSON.stringify(status), ...troubles].join("\n");
 }
 
 function describePlace({ external, facts }: Place): string {

@@ -137,7 +137,10 @@ export class Reconciler {
         await Bun.sleep(this.#readRetryMs);
         return;
       }
-      await this.#apply(driver, this.#operations(driver, kind, removals));
+      if ((await this.#apply(driver, this.#operations(driver, kind, removals))) === "overtaken") {
+        for (const key of removals) this.#enqueue(key);
+        return; // what comes later needs the device too: begin again at the links
+      }
     }
     for (const kind of KIND_ORDER.toReversed()) {
       const driver = this.#driverOf(kind);
@@ -186,21 +189,25 @@ export class Reconciler {
     return true;
   }
 
-  async #apply(driver: Driver, operations: readonly Operation[]): Promise<void> {
-    if (operations.length === 0) return;
+  async #apply(driver: Driver, operations: readonly Operation[]): Promise<"done" | "overtaken"> {
+    if (operations.length === 0) return "done";
+    let overtaken = false;
     const outcomes = await driver.apply(operations);
     for (const [i, operation] of operations.entries()) {
       const { key } = operation;
       const error = outcomes[i];
       const left = error ? undefined : operationFor(key, this.#desired.get(key), driver.mirror.get(key));
-      if (error instanceof Overtaken && !this.#patience.repairIsFight(key)) this.#enqueue(key);
-      else if (error) this.#fail(key, operation, error, false);
+      if (error instanceof Overtaken && !this.#patience.repairIsFight(key)) {
+        this.#enqueue(key);
+        overtaken = true;
+      } else if (error) this.#fail(key, operation, error, false);
       else if (left && (left.verb === operation.verb || this.#patience.repairIsFight(key))) {
         this.#fail(key, operation, new Error("the kernel made something else of it"), true);
       } else if (left) this.#enqueue(key);
       else this.#settle(key);
     }
     if (operations.some((operation) => operation.verb === "recreate")) this.#expectLosses();
+    return overtaken ? "overtaken" : "done";
   }
 
   /** What a link made anew took with it was not drift. */

@@ -121,7 +121,7 @@ class Subject {
   }
 
   /** Waits until the world is as wanted; fails with the difference when it does not come about. */
-  async becomes(expected: readonly string[], timeoutMs = 4_000): Promise<void> {
+  async becomes(expected: readonly string[], timeoutMs = 10_000): Promise<void> {
     const end = performance.now() + timeoutMs;
     let actual = await this.#world.objects();
     while (!Bun.deepEquals(actual, expected) && performance.now() < end) {
