@@ -20,7 +20,12 @@ export class Kernel implements Disposable {
   #hostChanged: () => void = () => {};
   #changedMeanwhile = false;
 
-  constructor({ backend, backendConfig, networks }: Plan, nexthopObjects: boolean, log: Log) {
+  constructor(
+    { backend, backendConfig, networks }: Plan,
+    nexthopObjects: boolean,
+    log: Log,
+    onTroubles: (count: number) => void,
+  ) {
     this.nexthopObjects = nexthopObjects;
     const links = new Set(backend.linkNames(backendConfig));
     const sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
@@ -35,7 +40,12 @@ export class Kernel implements Disposable {
     });
     this.#drivers = [rtnetlink, sysctls];
     this.standsFromBefore = [...links].some((name) => rtnetlink.exists(name));
-    this.reconciler = new Reconciler(this.#drivers, { report: (event) => reportReconcile(log, event) });
+    this.reconciler = new Reconciler(this.#drivers, {
+      report: (event) => {
+        reportReconcile(log, event);
+        onTroubles(this.reconciler.troubles.size);
+      },
+    });
     this.reconciler.run(this.#stop.signal).catch((error: unknown) => {
       log.error(`the reconciler stopped: ${error instanceof Error ? error.stack : error}`);
       process.exitCode = 1;

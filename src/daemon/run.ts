@@ -10,13 +10,13 @@ import { formatSubnetEnv, parseSubnetEnv, previousLease } from "../config/subnet
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Lease } from "../lease/lease.ts";
-import { keyOf } from "../state/object.ts";
+import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
 import { notifySystemd } from "../sys/notify.ts";
-import { writeFileAtomically } from "./atomic_file.ts";
 import { sameFacts } from "./facts.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
+import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import type { Log } from "./log.ts";
 import { openManager } from "./open_manager.ts";
@@ -62,7 +62,7 @@ export async function run(options: Options, version: string, log: Log, signal: A
     const plan = planOf(config, `${manager.description}: config`);
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
-    using kernel = new Kernel(plan, host.hasNexthopObjects(), log);
+    using kernel = new Kernel(plan, host.hasNexthopObjects(), log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     await work({ options, log, signal, status, manager, plan, host, kernel });
     status.set({ phase: "stopping" });
@@ -118,26 +118,63 @@ async function serve(
   place: Place,
   mtu: number,
 ): Promise<"lost" | "stopped" | Place> {
-  const { manager, plan, kernel, log, status } = daemon;
   const end = new AbortController();
   const signal = AbortSignal.any([daemon.signal, end.signal]);
+  daemon.kernel.reconciler.desire(planner.desired, "all", false);
+  const nodeKeys = [...planner.desired.values()].map(keyOf);
+  // Peers may come while the node's own objects are made: the reconciler keeps the order.
+  const tasks = [
+    announce(daemon, own, nodeKeys, mtu, signal),
+    follow(daemon, planner, own, place, signal),
+    daemon.manager.keep(own, signal),
+    changedPlace(daemon, place, signal),
+  ];
   try {
-    kernel.reconciler.desire(planner.desired, "all", false);
-    const nodeKeys = [...planner.desired.values()].map(keyOf);
-    // Peers may come while the node's own objects are made: the reconciler keeps the order.
-    const following = follow(daemon, planner, own, place, signal);
-    const trouble = await kernel.reconciler.standing(nodeKeys);
-    if (trouble && !kernel.standsFromBefore) {
-      await kernel.clear();
-      throw trouble.reason;
-    }
-    if (!signal.aborted) announce(daemon, own, mtu);
-    return await Promise.race([manager.keep(own, signal), changedPlace(daemon, place, signal), following]);
+    return await Promise.race(tasks);
   } finally {
     end.abort();
-    log.detail(1, `the lease ${own.key} of ${plan.backend.type} is no longer served`);
-    status.set({ peers: planner.desired.size > 0 ? status.status.peers : 0 });
+    await Promise.allSettled(tasks); // the next lease must find nobody at work for this one
   }
+}
+
+/**
+ * Waits until device and addresses stand, then writes the file that others wait for and tells those who asked; keeps the file until `signal` aborts. Throws
+ * what the kernel refused when nothing of ours stood before: a first start that cannot succeed ends, and leaves nothing.
+ */
+async function announce(
+  { options, log, status, plan, kernel }: Daemon,
+  own: Lease,
+  nodeKeys: readonly ObjectKey[],
+  mtu: number,
+  signal: AbortSignal,
+): Promise<"stopped"> {
+  const stopped = aborted(signal);
+  for (;;) {
+    const trouble = await Promise.race([kernel.reconciler.standing(nodeKeys), stopped]);
+    if (trouble === "stopped") return trouble;
+    if (!trouble) break;
+    status.set({ phase: "programming", cause: trouble.reason.message });
+    if (kernel.standsFromBefore) continue;
+    await kernel.clear();
+    throw trouble.reason;
+  }
+  const text = formatSubnetEnv({ network: plan.networks, subnet: own.subnet, mtu, ipMasq: options.ipMasq });
+  using _file = new KeptFile(options.subnetFile, text, log);
+  status.set({ phase: "ready" });
+  log.info(`${options.subnetFile} written, flanneld is ready`);
+  try {
+    notifySystemd("READY=1\nSTATUS=ready");
+  } catch (error) {
+    log.warn(`cannot notify the supervisor: ${error instanceof Error ? error.message : error}`);
+  }
+  return await stopped;
+}
+
+function aborted(signal: AbortSignal): Promise<"stopped"> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve("stopped");
+    else signal.addEventListener("abort", () => resolve("stopped"), { once: true });
+  });
 }
 
 /** Lease set after lease set into the kernel. */
@@ -160,37 +197,23 @@ async function follow(
     status.set({
       peers: set.leases.size - planner.refused.size,
       refused: refused.size,
-      failing: kernel.reconciler.troubles.size,
     });
     for (const key of set.changed) log.detail(2, `${set.leases.has(key) ? "peer" : "peer gone"}: ${key}`);
   }
   return "stopped";
 }
 
-/** Device and addresses stand: the file that others wait for is written, and those who asked are told. */
-function announce({ options, log, status, plan }: Daemon, own: Lease, mtu: number): void {
-  const text = formatSubnetEnv({ network: plan.networks, subnet: own.subnet, mtu, ipMasq: options.ipMasq });
-  writeFileAtomically(options.subnetFile, text, 0o644);
-  status.set({ phase: "ready" });
-  log.info(`${options.subnetFile} written, flanneld is ready`);
-  try {
-    notifySystemd("READY=1\nSTATUS=ready");
-  } catch (error) {
-    log.warn(`cannot notify the supervisor: ${error instanceof Error ? error.message : error}`);
-  }
-}
-
 /** Resolves with the host's new place when it no longer is as planned for; a host without a fitting interface is waited for. */
 async function changedPlace(
-  { plan, options, host, kernel, log, signal: stop }: Daemon,
+  { plan, options, host, kernel, log }: Daemon,
   place: Place,
   signal: AbortSignal,
 ): Promise<Place | "stopped"> {
   let told = "";
   while (!signal.aborted) {
     await kernel.hostChange(signal);
-    await Bun.sleep(HOST_SETTLES_MS);
-    if (signal.aborted || stop.aborted) break;
+    if (!signal.aborted) await Bun.sleep(HOST_SETTLES_MS);
+    if (signal.aborted) break;
     try {
       const now = placeOf(plan, options, host, kernel.nexthopObjects);
       if (!sameFacts(now.facts, place.facts) || !Bun.deepEquals(now.external.publicIp, place.external.publicIp)) {
