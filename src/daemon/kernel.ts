@@ -42,11 +42,13 @@ export class Kernel implements Disposable {
     this.standsFromBefore = [...links].some((name) => rtnetlink.exists(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
+        if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news
         reportReconcile(log, event);
         onTroubles(this.reconciler.troubles.size);
       },
     });
     this.reconciler.run(this.#stop.signal).catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return;
       log.error(`the reconciler stopped: ${error instanceof Error ? error.stack : error}`);
       process.exitCode = 1;
       process.kill(process.pid, "SIGTERM");
