@@ -14,7 +14,7 @@ import { KIND_ORDER } from "../state/object.ts";
 import { diff, inOrder, type Operation } from "../state/operation.ts";
 import { type NexthopIds, printOperation } from "../state/print.ts";
 import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
-import { hasPublicIp, knownLeases } from "../subnet/known_lease.ts";
+import { isOfNode, knownLeases } from "../subnet/known_lease.ts";
 import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { StoreError } from "../subnet/store_error.ts";
@@ -81,7 +81,7 @@ async function wantedState(plan: Plan, { external, facts, links }: Place, regist
   const leases = knownLeases(entries);
   const { publicIp } = external;
   const held = leases.find(
-    (lease) => hasPublicIp(lease.attributes, publicIp) && fitsRanges(config.ranges, lease.subnet),
+    (lease) => isOfNode(lease, publicIp) && fitsRanges(config.ranges, lease.subnet),
   );
   const remarks = [`external interface ${external.link.name} (${external.reason})`];
   let subnet: PerFamily<Prefix>;

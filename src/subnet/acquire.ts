@@ -11,7 +11,7 @@ import { formatLeaseAttributes } from "../lease/attributes.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { chooseSubnets, fitsRanges, haveRivals } from "./allocation.ts";
 import { fullError } from "./full_error.ts";
-import { hasPublicIp, type KnownLease, knownLeases, subnetsOverlap } from "./known_lease.ts";
+import { hasPublicIp, isOfNode, type KnownKeys, type KnownLease, knownLeases, subnetsOverlap } from "./known_lease.ts";
 import type { LeaseRequest } from "./manager.ts";
 import { pause } from "./pause.ts";
 import type { Registry, RegistryEntry } from "./registry.ts";
@@ -60,11 +60,12 @@ async function tryAcquire(
 ): Promise<Acquired | undefined> {
   const { registry, held } = context;
   const { publicIp } = request.attributes;
-  const isOurs = ({ entry, attributes }: KnownLease) =>
-    hasPublicIp(attributes, publicIp) || (entry.key === held?.key && entry.value === held.value);
-  const all = knownLeases((await registry.entries(signal)).entries);
+  const isOurs = (lease: KnownLease) =>
+    isOfNode(lease, publicIp) || (lease.entry.key === held?.key && lease.entry.value === held.value);
+  const keys: KnownKeys = new Map();
+  const all = knownLeases((await registry.entries(signal)).entries, keys);
   const ours = all.filter(isOurs);
-  const others = all.filter((lease) => !ours.includes(lease));
+  const others = ours.length === 0 ? all : all.filter((lease) => !ours.includes(lease));
 
   const previousKey = Object.keys(request.previous).length > 0 ? formatLeaseKey(request.previous) : undefined;
   const fitting = ours.filter(({ subnet }) => fitsRanges(config.ranges, subnet));
@@ -89,7 +90,7 @@ async function tryAcquire(
   const key = formatLeaseKey(subnet);
   const value = formatLeaseAttributes(request.attributes);
   const created = await registry.create(key, value, reserved ? undefined : context.ttlMs, signal);
-  if (created === "exists" || !(await holdsItsGround(registry, created, subnet, publicIp, isOurs, signal))) {
+  if (created === "exists" || !(await holdsItsGround(registry, created, subnet, publicIp, isOurs, keys, signal))) {
     context.onEvent({ kind: "contended", key });
     return undefined;
   }
@@ -122,9 +123,10 @@ async function holdsItsGround(
   subnet: PerFamily<Prefix>,
   publicIp: PerFamily<Address>,
   isOurs: (lease: KnownLease) => boolean,
+  keys: KnownKeys,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const all = knownLeases((await registry.entries(signal)).entries);
+  const all = knownLeases((await registry.entries(signal)).entries, keys);
   const at = all.findIndex(({ entry }) => entry.key === created.key);
   const found = all[at];
   if (!found || !hasPublicIp(found.attributes, publicIp)) return false;

@@ -1,6 +1,6 @@
 // A registry's entry as far as it can be understood: its subnets, and what its node says about itself.
 
-import type { Address } from "../ip/address.ts";
+import { type Address, parseAddress } from "../ip/address.ts";
 import { FAMILIES, type PerFamily } from "../ip/family.ts";
 import { overlaps, type Prefix } from "../ip/prefix.ts";
 import { parseLeaseAttributes } from "../lease/attributes.ts";
@@ -11,21 +11,52 @@ import type { RegistryEntry } from "./registry.ts";
 export interface KnownLease {
   readonly entry: RegistryEntry;
   readonly subnet: PerFamily<Prefix>;
-  /** undefined when the value does not parse: the subnets are taken all the same, by nobody we know. */
+  /** undefined when the value does not parse: the subnets are taken all the same, by nobody we know. Read when it is asked for. */
   readonly attributes: LeaseAttributes | undefined;
 }
 
+/** The subnets of keys that were parsed before: a start reads all leases several times, and a key never means anything else. */
+export type KnownKeys = Map<string, PerFamily<Prefix> | undefined>;
+
 /** Entries whose key is no lease key take no subnet and are left out. */
-export function knownLeases(entries: readonly RegistryEntry[]): KnownLease[] {
-  return entries.flatMap((entry) => {
-    const subnet = parseLeaseKey(entry.key);
-    if (!subnet) return [];
-    const attributes = parseLeaseAttributes(entry.value);
-    return { entry, subnet, attributes: "kind" in attributes ? undefined : attributes };
-  });
+export function knownLeases(entries: readonly RegistryEntry[], keys: KnownKeys = new Map()): KnownLease[] {
+  const leases: KnownLease[] = [];
+  for (const entry of entries) {
+    if (!keys.has(entry.key)) keys.set(entry.key, parseLeaseKey(entry.key));
+    const subnet = keys.get(entry.key);
+    if (subnet) leases.push(new LazyLease(entry, subnet));
+  }
+  return leases;
 }
 
-/** Whether a lease is of the node with one of these public IPs. */
+class LazyLease implements KnownLease {
+  readonly entry: RegistryEntry;
+  readonly subnet: PerFamily<Prefix>;
+
+  constructor(entry: RegistryEntry, subnet: PerFamily<Prefix>) {
+    this.entry = entry;
+    this.subnet = subnet;
+  }
+
+  get attributes(): LeaseAttributes | undefined {
+    const attributes = parseLeaseAttributes(this.entry.value);
+    return "kind" in attributes ? undefined : attributes;
+  }
+}
+
+/** Whether a lease is of the node with one of these public IPs; of thousands, only those that may be are parsed. */
+export function isOfNode(lease: KnownLease, publicIp: PerFamily<Address>): boolean {
+  return mentions(lease.entry.value, publicIp) && hasPublicIp(lease.attributes, publicIp);
+}
+
+/** IPv4 has one spelling; IPv6 has many, and an operator may have written a reservation by hand. */
+function mentions(value: string, { ipv4, ipv6 }: PerFamily<Address>): boolean {
+  if (ipv4 && value.includes(`"${ipv4}"`)) return true;
+  const spelled = ipv6 && /"PublicIPv6"\s*:\s*"([^"]*)"/i.exec(value)?.[1];
+  return spelled !== undefined && parseAddress(spelled) === ipv6;
+}
+
+/** Whether a node says that it has one of these public IPs. */
 export function hasPublicIp(attributes: LeaseAttributes | undefined, publicIp: PerFamily<Address>): boolean {
   return FAMILIES.some((family) => publicIp[family] && attributes?.publicIp[family] === publicIp[family]);
 }

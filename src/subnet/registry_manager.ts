@@ -10,7 +10,7 @@ import type { Lease } from "../lease/lease.ts";
 import { type LeaseSet, LeaseSetBuilder, type LeaseSetContext } from "../lease/set.ts";
 import { acquireLease } from "./acquire.ts";
 import { keepLease } from "./keep.ts";
-import { hasPublicIp, knownLeases } from "./known_lease.ts";
+import { hasPublicIp, isOfNode, knownLeases } from "./known_lease.ts";
 import type { LeaseRequest, Remembered, SubnetManager } from "./manager.ts";
 import type { Registry, RegistryEntry } from "./registry.ts";
 import { StoreError } from "./store_error.ts";
@@ -87,7 +87,7 @@ class RegistryManager implements SubnetManager {
   async remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered> {
     const read = () => this.#registry.entries(signal);
     const { entries } = await this.#retry.persist("reading leases", read, signal);
-    const own = knownLeases(entries).find(({ attributes }) => hasPublicIp(attributes, publicIp));
+    const own = knownLeases(entries).find((lease) => isOfNode(lease, publicIp));
     return own?.attributes ?? {};
   }
 
