@@ -22,6 +22,8 @@ export interface World {
   readonly drivers: readonly Driver[];
   /** Whether routes to peers go through nexthop objects here. */
   readonly nexthopObjects: boolean;
+  /** How long something may take to come about; generous, but for a test that expects it never to. */
+  readonly patienceMs?: number | undefined;
   /** Does an operation behind flannel's back. */
   outside(operation: Change): Promise<void>;
   /** Sets a device down and up again before anybody can look. */
@@ -121,8 +123,8 @@ class Subject {
   }
 
   /** Waits until the world is as wanted; fails with the difference when it does not come about. */
-  async becomes(expected: readonly string[], timeoutMs = 10_000): Promise<void> {
-    const end = performance.now() + timeoutMs;
+  async becomes(expected: readonly string[]): Promise<void> {
+    const end = performance.now() + (this.#world.patienceMs ?? 10_000);
     let actual = await this.#world.objects();
     while (!Bun.deepEquals(actual, expected) && performance.now() < end) {
       await Bun.sleep(5);

@@ -64,14 +64,17 @@ export const OWNERSHIP: Ownership = {
 export interface LinuxWorldOptions {
   readonly nexthopObjects?: boolean;
   readonly notificationBytes?: number;
+  readonly patienceMs?: number;
 }
 
 export class LinuxWorld implements World {
   readonly namespace = new Namespace();
   readonly drivers: readonly [RtnetlinkDriver, SysctlDriver];
   readonly nexthopObjects: boolean;
+  readonly patienceMs: number | undefined;
 
   constructor(options: LinuxWorldOptions = {}) {
+    this.patienceMs = options.patienceMs;
     this.nexthopObjects = options.nexthopObjects ?? true;
     addExternalInterface(this.namespace);
     const { path } = this.namespace;

@@ -209,6 +209,30 @@ describe("NotificationSocket", () => {
     expect(routes.every(({ change, sequence }) => change === "new" && sequence !== 0)).toBe(true);
   });
 
+  test("with exceptPortId reports what others cause, and not what that socket does", async () => {
+    using other = new RequestSocket({ namespace: namespace.path });
+    const reported: string[] = [];
+    using _subscription = new NotificationSocket({
+      groups: [RTNLGRP_NEIGH],
+      exceptPortId: socket.portId,
+      namespace: namespace.path,
+      onMessages: (datagram) => {
+        for (const { object } of decodeNotifications(datagram)) {
+          if (object.kind === "neighbour") reported.push(object.address);
+        }
+      },
+      onOverrun: () => reported.push("overrun"),
+      onFailure: (error) => reported.push(String(error)),
+    });
+    const neighbour = (peer: number) => ({ index: flannel1, address: address(peer), mac: MAC });
+    socket.request((writer) => putNeighbour(writer, neighbour(1), "replace"));
+    other.request((writer) => putNeighbour(writer, neighbour(2), "replace"));
+    socket.request((writer) => putNeighbour(writer, neighbour(3), "replace"));
+    other.request((writer) => putNeighbour(writer, neighbour(4), "replace"));
+    expect(await eventually(() => reported.includes(address(4)))).toBe(true);
+    expect(reported).toEqual([address(2), address(4)]);
+  });
+
   test("tells of an overrun once it is subscribed again, and leaks no file", async () => {
     const seen: string[] = [];
     let overruns = 0;

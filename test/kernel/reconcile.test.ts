@@ -16,7 +16,12 @@ for (const nexthopObjects of [true, false]) {
 }
 
 test("the contract fails on a reconciler that drops every third operation", async () => {
-  const [basic] = CONTRACT;
-  await using world = new LinuxWorld();
-  await expect(basic?.run(world, world.drivers.map(droppingEveryThird))).rejects.toThrow();
+  for (const { name, run } of CONTRACT.slice(0, 3)) {
+    await using world = new LinuxWorld({ patienceMs: 500 });
+    const outcome = await run(world, world.drivers.map(droppingEveryThird)).then(
+      () => `passed: ${name}`,
+      () => "failed",
+    );
+    expect(outcome).toBe("failed");
+  }
 });
