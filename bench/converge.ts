@@ -1,5 +1,6 @@
 // A start with many leases in the store, from exec until the kernel has told of the last object: neighbour, FDB entry, nexthop and route of each peer. The floor is
-// what iproute2 takes for the very same objects in the same form in a namespace like it, turn by turn.
+// what iproute2 takes for the very same objects in the same form in a namespace like it, turn by turn: once with nobody listening, and once with the
+// observer, which costs whoever makes an object some of the kernel's time. flanneld always has the observer, and its own subscription besides.
 
 import type { Bench } from "./bench.ts";
 import { each } from "./counts.ts";
@@ -26,6 +27,7 @@ export async function converge(bench: Bench): Promise<readonly Table[]> {
 
 interface Samples {
   readonly floor: number[];
+  readonly observedFloor: number[];
   readonly all: number[];
   readonly file: number[];
   readonly cpu: number[];
@@ -33,10 +35,11 @@ interface Samples {
 }
 
 async function convergeTo(bench: Bench, peers: number, runs: number): Promise<Table> {
-  const samples: Samples = { floor: [], all: [], file: [], cpu: [], peak: [] };
+  const samples: Samples = { floor: [], observedFloor: [], all: [], file: [], cpu: [], peak: [] };
   for (let run = 0; run < runs; run++) {
     bench.say(`converge: ${peers} peers, run ${run + 1} of ${runs}`);
-    samples.floor.push(await floorOf(peers));
+    samples.floor.push(await floorOf(peers, false));
+    samples.observedFloor.push(await floorOf(peers, true));
     await startWith(bench, peers, samples);
   }
   const floor = "ip -batch, bridge -batch";
@@ -44,6 +47,7 @@ async function convergeTo(bench: Bench, peers: number, runs: number): Promise<Ta
     title: `Start with ${peers.toLocaleString("en")} leases in the store`,
     rows: [
       { name: floor, unit: "ms", samples: samples.floor },
+      { name: "the same, observed", unit: "ms", samples: samples.observedFloor, against: floor },
       {
         name: "exec → all programmed",
         unit: "ms",
@@ -58,18 +62,18 @@ async function convergeTo(bench: Bench, peers: number, runs: number): Promise<Ta
   };
 }
 
-/** Milliseconds that iproute2 takes; the device is there before, and an observer listens as it does to flanneld. */
-async function floorOf(peers: number): Promise<number> {
+/** Milliseconds that iproute2 takes; the device is there before. */
+async function floorOf(peers: number, observed: boolean): Promise<number> {
   using node = new BenchNode();
   const files = writeBatchFiles(node.directory, peers);
   node.namespace.run(
     `ip link add ${DEVICE} type vxlan id 1 dev eth0 local 192.168.77.1 dstport 8472 nolearning && ip link set ${DEVICE} up`,
   );
-  using observer = await node.observe();
+  using observer = observed ? await node.observe() : undefined;
   await settle();
-  const all = await observer.expect({ made: each(peers) });
+  const all = await observer?.expect({ made: each(peers) });
   const took = await runBatches(node, files);
-  await all.seen;
+  await all?.seen;
   node.requirePeers(peers);
   return took;
 }

@@ -5,7 +5,6 @@ import { readdirSync, readFileSync } from "node:fs";
 const MIB = 1024;
 /** USER_HZ, 100 on every Linux that the runtime supports. */
 const TICKS_PER_SECOND = 100;
-const NANOSECONDS = 1e9;
 
 export interface Memory {
   readonly residentMiB: number;
@@ -27,21 +26,30 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** Time on a core of the threads that live now, to the nanosecond. */
-export function threadSeconds(pid: number): number {
-  let sum = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
-  }
-  return sum / NANOSECONDS;
+/** What each thread has used. */
+export interface Usage {
+  /** Nanoseconds on a core, by thread. */
+  readonly nanoseconds: ReadonlyMap<string, number>;
+  /** Times that it gave up its core to wait, by thread. */
+  readonly wakeups: ReadonlyMap<string, number>;
 }
 
-/** Times that a thread gave up its core to wait. */
-export function wakeups(pid: number): number {
-  let sum = 0;
+/** To the nanosecond; for what takes a thousandth of a core. */
+export function usageOf(pid: number): Usage {
+  const nanoseconds = new Map<string, number>();
+  const wakeups = new Map<string, number>();
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8");
-    sum += Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
+    const directory = `/proc/${pid}/task/${thread}`;
+    nanoseconds.set(thread, Number(readFileSync(`${directory}/schedstat`, "utf8").split(" ")[0]));
+    const status = readFileSync(`${directory}/status`, "utf8");
+    wakeups.set(thread, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]));
   }
+  return { nanoseconds, wakeups };
+}
+
+/** The growth of all threads that are there at the end; one that ended between takes its share with it. */
+export function growth(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number {
+  let sum = 0;
+  for (const [thread, value] of after) sum += value - (before.get(thread) ?? 0);
   return sum;
 }

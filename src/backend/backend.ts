@@ -37,8 +37,8 @@ export type RandomBytes = (length: number) => Uint8Array;
 export interface Backend<C, I> {
   /** As in the network configuration, lower case. */
   readonly type: string;
-  /** Reads the `Backend` object of the network configuration. Throws ConfigError naming every fault. */
-  config(raw: unknown): C;
+  /** Reads the `Backend` object of the network configuration, which messages call `where`. Throws ConfigError naming every fault. */
+  config(raw: unknown, where?: string): C;
   /** Names of the links that are ours, existing or not. */
   linkNames(config: C): readonly string[];
   /** What is known of the identity: stored backend data first (peers know it), then existing links. */

@@ -41,15 +41,19 @@ function deviceName(vni: number, family: Family): string {
 export const vxlan: Backend<VxlanConfig, VxlanIdentity> = {
   type: "vxlan",
 
-  config(raw) {
-    const options = readBackendOptions(raw, {
-      VNI: { type: "integer", min: 1, max: 0xffffff, default: 1 },
-      Port: { type: "integer", min: 0, max: 65535, default: 0 },
-      MTU: { type: "integer", min: 0, max: 65535, default: 0 },
-      GBP: { type: "boolean", default: false },
-      Learning: { type: "boolean", default: false },
-      DirectRouting: { type: "boolean", default: false },
-    });
+  config(raw, where) {
+    const options = readBackendOptions(
+      raw,
+      {
+        VNI: { type: "integer", min: 1, max: 0xffffff, default: 1 },
+        Port: { type: "integer", min: 0, max: 65535, default: 0 },
+        MTU: { type: "integer", min: 0, max: 65535, default: 0 },
+        GBP: { type: "boolean", default: false },
+        Learning: { type: "boolean", default: false },
+        DirectRouting: { type: "boolean", default: false },
+      },
+      where,
+    );
     return {
       vni: options.VNI,
       port: options.Port || DEFAULT_PORT,

@@ -1,6 +1,16 @@
 // Replaces a file as a whole: a reader sees the old text or the new, never a part, also when the machine stops in between.
 
-import { closeSync, fchmodSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 /** Writes `text` to `path` with permissions `mode`, making the directory (0755) if there is none. */
@@ -9,7 +19,7 @@ export function writeFileAtomically(path: string, text: string, mode: number): v
   // In the same directory, since a rename does not cross file systems; by pid, so that a crashed writer leaves one file at most.
   const temporary = join(directory, `.${basename(path)}.${process.pid}`);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    if (mkdirSync(directory, { recursive: true })) chmodSync(directory, 0o755); // whatever the umask
     rmSync(temporary, { force: true });
     try {
       writeAndSync(temporary, text, mode);

@@ -39,7 +39,7 @@ export class Kernel implements Disposable {
       },
     });
     this.#drivers = [rtnetlink, sysctls];
-    this.standsFromBefore = [...links].some((name) => rtnetlink.exists(name));
+    this.standsFromBefore = [...links].some((name) => rtnetlink.stands(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
         if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news

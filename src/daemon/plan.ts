@@ -80,9 +80,7 @@ async function wantedState(plan: Plan, { external, facts, links }: Place, regist
   const { entries } = await registry.entries(signal);
   const leases = knownLeases(entries);
   const { publicIp } = external;
-  const held = leases.find(
-    (lease) => isOfNode(lease, publicIp) && fitsRanges(config.ranges, lease.subnet),
-  );
+  const held = leases.find((lease) => isOfNode(lease, publicIp) && fitsRanges(config.ranges, lease.subnet));
   const remarks = [`external interface ${external.link.name} (${external.reason})`];
   let subnet: PerFamily<Prefix>;
   if (held) {

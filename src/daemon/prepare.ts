@@ -24,7 +24,7 @@ export interface Plan {
 /** Throws ConfigError when the backend is unknown or its options are wrong. */
 export function planOf(config: NetworkConfig, source: string): Plan {
   const backend = backendOfType(config.backend.type, `${source}: Backend.Type`);
-  const backendConfig = backend.config(config.backend.raw);
+  const backendConfig = backend.config(config.backend.raw, `${source}: Backend`);
   return { config, backend, backendConfig, networks: mapFamilies(config.ranges, (range) => range.network) };
 }
 

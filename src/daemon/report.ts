@@ -38,23 +38,34 @@ function commandOf(operation: Operation): string {
   return command === "" ? `${operation.verb} ${operation.object.kind}` : command.replaceAll("\n", "; ");
 }
 
-/** Logs each refused lease once, and again only when the reason changes. */
+/** Whoever writes a lease can make it wrong in ever new ways: of one lease, a new reason is said once a minute at most. */
+const NEW_REASON_MS = 60_000;
+
+/** Logs each refused lease once, and again when the reason has changed. */
 export class RefusalLog {
   readonly #log: Log;
-  #known: ReadonlyMap<string, string> = new Map();
+  /** Monotonic milliseconds. */
+  readonly #now: () => number;
+  readonly #told = new Map<string, { readonly reason: string; readonly at: number }>();
 
-  constructor(log: Log) {
+  constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
+    this.#now = now;
   }
 
   /** All that is refused now. */
   update(refused: ReadonlyMap<string, string>): void {
+    const now = this.#now();
     for (const [key, reason] of refused) {
-      if (this.#known.get(key) !== reason) this.#log.warn(`refusing the lease ${key}: ${reason}`);
+      const told = this.#told.get(key);
+      if (told && (told.reason === reason || now - told.at < NEW_REASON_MS)) continue;
+      this.#log.warn(`refusing the lease ${key}: ${reason}`);
+      this.#told.set(key, { reason, at: now });
     }
-    for (const key of this.#known.keys()) {
-      if (!refused.has(key)) this.#log.info(`the lease ${key} is refused no more`);
+    for (const key of this.#told.keys()) {
+      if (refused.has(key)) continue;
+      this.#log.info(`the lease ${key} is refused no more`);
+      this.#told.delete(key);
     }
-    this.#known = new Map(refused);
   }
 }

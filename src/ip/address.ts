@@ -48,8 +48,10 @@ export function addressFromBytes(bytes: Uint8Array): Address {
 
 /** The address as a number; IPv4 below 2^32, IPv6 below 2^128. */
 export function addressNumber(address: Address): bigint {
+  const bytes = addressBytes(address);
+  if (bytes.length === 4) return BigInt(new DataView(bytes.buffer).getUint32(0));
   let value = 0n;
-  for (const byte of addressBytes(address)) value = (value << 8n) | BigInt(byte);
+  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
   return value;
 }
 

@@ -12,7 +12,8 @@ export interface Hop {
 }
 
 export class NexthopIds {
-  readonly #ids = new Map<string, number>();
+  /** By device and gateway. */
+  readonly #ids = new Map<string, Map<Address, number>>();
   readonly #hops = new Map<number, Hop>();
   /** Ids of our range that somebody else has. */
   readonly #foreign = new Set<number>();
@@ -24,7 +25,7 @@ export class NexthopIds {
 
   /** The id of an existing nexthop. */
   get({ dev, gateway }: Hop): number | undefined {
-    return this.#ids.get(`${gateway} ${dev}`);
+    return this.#ids.get(dev)?.get(gateway);
   }
 
   hopOf(id: number): Hop | undefined {
@@ -51,7 +52,9 @@ export class NexthopIds {
     this.forget(id);
     this.#foreign.delete(id);
     this.#hops.set(id, hop);
-    this.#ids.set(`${hop.gateway} ${hop.dev}`, id);
+    const ids = this.#ids.get(hop.dev);
+    if (ids) ids.set(hop.gateway, id);
+    else this.#ids.set(hop.dev, new Map([[hop.gateway, id]]));
   }
 
   /** The id is somebody else's: never to be used. */
@@ -65,7 +68,7 @@ export class NexthopIds {
     this.#foreign.delete(id);
     if (!hop) return undefined;
     this.#hops.delete(id);
-    if (this.get(hop) === id) this.#ids.delete(`${hop.gateway} ${hop.dev}`);
+    if (this.get(hop) === id) this.#ids.get(hop.dev)?.delete(hop.gateway);
     return hop;
   }
 

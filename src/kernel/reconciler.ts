@@ -111,7 +111,7 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#hasWork()) {
-        await this.#pass();
+        await this.#pass(signal);
         await nextTurn(); // what arrived meanwhile is heard before the next pass, and nobody starves
         continue;
       }
@@ -125,7 +125,7 @@ export class Reconciler {
     return this.#queue.size > 0 || this.#drivers.some((driver) => driver.mirror.hasChanged || driver.inDoubt);
   }
 
-  async #pass(): Promise<void> {
+  async #pass(signal: AbortSignal): Promise<void> {
     const removals: ObjectKey[] = [];
     for (const kind of KIND_ORDER) {
       const driver = this.#driverOf(kind);
@@ -133,6 +133,7 @@ export class Reconciler {
       try {
         await driver.refresh(kind);
       } catch (error) {
+        if (signal.aborted) return; // closed under this pass
         this.#report({ kind: "unreadable", reason: asError(error) });
         await Bun.sleep(this.#readRetryMs);
         return;

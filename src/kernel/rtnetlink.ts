@@ -22,10 +22,10 @@ import {
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
-import type { Link, ObjectKind } from "../state/object.ts";
+import { type KernelObject, type Link, type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import { Mirror } from "./mirror.ts";
@@ -97,10 +97,10 @@ export class RtnetlinkDriver implements Driver {
     return this.#doubt.size > 0;
   }
 
-  /** Whether there is a link of this name now, ours or not. */
-  exists(name: string): boolean {
+  /** Whether our link of this name is there now; a stranger under the name (a bridge) is not it. */
+  stands(name: string): boolean {
     if (this.#doubt.has("link")) this.#dump("link");
-    return this.#observer.links.indexOf(name) !== undefined;
+    return this.mirror.get(objectKey.link(name)) !== undefined;
   }
 
   watch(wake: () => void): void {
@@ -190,7 +190,16 @@ export class RtnetlinkDriver implements Driver {
     }
     if (!answer)
       return new Error(`cannot ${verb} ${what}: ${obstacle && "obstacle" in obstacle ? obstacle.obstacle : ""}`);
-    return new NetlinkError(verb, what, answer, object.kind === "link" ? linkAdvice(object, answer) : undefined);
+    return new NetlinkError(verb, what, answer, this.#advice(object, answer));
+  }
+
+  /** What to do about an answer; undefined when there is nothing to say. */
+  #advice(object: KernelObject, { errno }: Answer): string | undefined {
+    if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
+    // A vxlan opens its socket only when it is set up.
+    const link = object.kind === "up" ? this.mirror.get(objectKey.link(object.dev))?.object : undefined;
+    if (link?.kind !== "link" || errno !== EADDRINUSE) return undefined;
+    return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
   }
 
   /** An id we thought free is somebody's, or one we thought ours is gone. */
@@ -366,8 +375,6 @@ function isGone(errno: number): boolean {
   return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
 }
 
-function linkAdvice(link: Link, answer: Answer): string | undefined {
-  if (answer.errno !== EEXIST) return undefined;
-  const { vni, port } = link.info;
-  return `another link has the name ${link.name}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
+function takenAdvice({ name, info: { vni, port } }: Link): string {
+  return `another link has the name ${name}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
 }

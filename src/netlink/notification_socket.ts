@@ -8,7 +8,7 @@
 
 import { ENOBUFS } from "../sys/error.ts";
 import { close, recvNow } from "../sys/libc.ts";
-import { joinGroup, openRouteSocket } from "./open.ts";
+import { exceptCausedBy, joinGroup, openRouteSocket } from "./open.ts";
 import { netlinkTrace, type Trace } from "./trace.ts";
 
 /** A burst of 20,000 changes, about 1 KiB of kernel memory each, while the process is busy for a moment. */
@@ -22,6 +22,8 @@ const DRAIN_AT_MOST = 20_000;
 export interface Subscription {
   /** RTNLGRP_* (notification.ts) */
   readonly groups: readonly number[];
+  /** What this socket (its portId) causes is not reported, where the kernel says who caused it. */
+  readonly exceptPortId?: number | undefined;
   /** One or more messages, for decodeNotifications; the bytes are the callee's only until it returns. */
   onMessages(datagram: Uint8Array): void;
   /** Messages were lost; the subscription goes on. */
@@ -61,9 +63,10 @@ export class NotificationSocket implements Disposable {
   }
 
   #connect(): void {
-    const { groups, namespace, receiveBufferBytes = RECEIVE_BUFFER_BYTES } = this.#subscription;
+    const { groups, exceptPortId, namespace, receiveBufferBytes = RECEIVE_BUFFER_BYTES } = this.#subscription;
     const { fd } = openRouteSocket({ namespace, receiveBufferBytes });
     try {
+      if (exceptPortId !== undefined) exceptCausedBy(fd, exceptPortId);
       for (const group of groups) joinGroup(fd, group);
     } catch (error) {
       close(fd);

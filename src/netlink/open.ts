@@ -6,6 +6,10 @@
 import { ENOPROTOOPT, EPERM, SysError } from "../sys/error.ts";
 import {
   AF_NETLINK,
+  attachFilter,
+  BPF_JEQ_K,
+  BPF_LD_W_ABS,
+  BPF_RET_K,
   bind,
   close,
   getsockname,
@@ -57,6 +61,27 @@ export function openRouteSocket({ namespace, receiveBufferBytes }: OpenOptions):
 /** Subscribes to a multicast group, RTNLGRP_* (notification.ts). */
 export function joinGroup(fd: number, group: number): void {
   setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, SUBJECT);
+}
+
+/**
+ * Leaves out the messages that the socket with this port caused: their first message carries it at byte 12. A daemon that makes 20,000 objects is then not
+ * woken 15,000 times to hear what it knows (the kernel does not say who caused links and FDB entries).
+ */
+export function exceptCausedBy(fd: number, portId: number): void {
+  const program = [
+    { code: BPF_LD_W_ABS, k: 12 },
+    { code: BPF_JEQ_K, k: inNetworkOrder(portId), jumpFalse: 1 },
+    { code: BPF_RET_K, k: 0 },
+    { code: BPF_RET_K, k: 0xffffffff },
+  ];
+  attachFilter(fd, program, SUBJECT);
+}
+
+/** As BPF loads it, where netlink has numbers in host order. */
+function inNetworkOrder(value: number): number {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint32(0, value, true);
+  return view.getUint32(0, false);
 }
 
 /**

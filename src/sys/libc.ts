@@ -4,7 +4,7 @@
 // Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
 
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { dlopen, FFIType, type Pointer, ptr as pointerTo, read } from "bun:ffi";
 import { EINTR, SysError } from "./error.ts";
 
 const { i32, u32, u64, ptr } = FFIType;
@@ -22,6 +22,7 @@ const { symbols: c } = dlopen("libc.so.6", {
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
   setns: { args: [i32, i32], returns: i32 },
+  localtime_r: { args: [ptr, ptr], returns: ptr },
 });
 
 /** bits/socket.h */
@@ -40,6 +41,13 @@ export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 /** Beyond net.core.rmem_max; needs CAP_NET_ADMIN. */
 export const SO_RCVBUFFORCE = 33;
+
+const SO_ATTACH_FILTER = 26;
+
+/** linux/bpf_common.h: load a word in network order, compare with a constant, return a constant. */
+export const BPF_LD_W_ABS = 0x20;
+export const BPF_JEQ_K = 0x15;
+export const BPF_RET_K = 0x06;
 
 /** bits/poll.h */
 export const POLLIN = 0x001;
@@ -73,6 +81,38 @@ export function getsockname(fd: number, subject: string): Uint8Array {
 export function setsockopt(fd: number, level: number, option: number, value: number, subject: string): void {
   const bytes = new Int32Array([value]);
   checked(c.setsockopt(fd, level, option, bytes, bytes.byteLength), "setsockopt", subject);
+}
+
+/** An instruction of a classic BPF program; `jumpTrue` and `jumpFalse` count the instructions to step over. */
+export interface FilterInstruction {
+  /** BPF_* */
+  readonly code: number;
+  readonly jumpTrue?: number;
+  readonly jumpFalse?: number;
+  readonly k: number;
+}
+
+/**
+ * Lets a socket receive only datagrams of which `program` returns a length above 0.
+ *
+ * struct sock_fprog, 16 bytes:   0 u16 number of instructions   8 pointer to them
+ * struct sock_filter, 8 bytes:   0 u16 code   2 u8 jt   3 u8 jf   4 u32 k
+ */
+export function attachFilter(fd: number, program: readonly FilterInstruction[], subject: string): void {
+  // Both in one buffer, which the call holds.
+  const headerLength = 16;
+  const bytes = new Uint8Array(new ArrayBuffer(headerLength + program.length * 8));
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, program.length, true);
+  view.setBigUint64(8, BigInt(pointerTo(bytes) + headerLength), true);
+  for (const [i, { code, jumpTrue = 0, jumpFalse = 0, k }] of program.entries()) {
+    const at = headerLength + i * 8;
+    view.setUint16(at, code, true);
+    view.setUint8(at + 2, jumpTrue);
+    view.setUint8(at + 3, jumpFalse);
+    view.setUint32(at + 4, k, true);
+  }
+  checked(c.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, bytes, headerLength), "setsockopt", subject);
 }
 
 /** Sends all of `bytes` as one datagram, to where the socket is connected; a netlink socket's is the kernel. */
@@ -140,4 +180,26 @@ function checked(result: number, call: string, subject: string): number {
 /** The calling thread's errno: valid directly after a call that failed. */
 function errno(): number {
   return read.i32(c.__errno_location() as Pointer);
+}
+
+/** A moment by the clock on this machine's wall; `month` from 1. */
+export interface LocalTime {
+  readonly month: number;
+  readonly day: number;
+  readonly hours: number;
+  readonly minutes: number;
+  readonly seconds: number;
+}
+
+/**
+ * localtime(3). Date would load the runtime's own time zone data for it: 3 MiB and some milliseconds of every start.
+ *
+ * struct tm: i32 each of 0 seconds, 4 minutes, 8 hours, 12 day, 16 month from 0; 56 bytes in all.
+ */
+export function localTime(secondsSinceEpoch: number): LocalTime {
+  const time = new BigInt64Array([BigInt(secondsSinceEpoch)]);
+  const broken = new Int32Array(14);
+  c.localtime_r(time, broken);
+  const [seconds = 0, minutes = 0, hours = 0, day = 0, month = 0] = broken;
+  return { month: month + 1, day, hours, minutes, seconds };
 }

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseStatus, type Status } from "../../src/config/status.ts";
+import { parseSubnetEnv, previousLease } from "../../src/config/subnet_env.ts";
 import type { Family } from "../../src/ip/family.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
 import { Store } from "./store.ts";
@@ -44,6 +45,7 @@ export class Program implements AsyncDisposable {
 
   /** The exit code, once everything that was said has been read; 128 + number for a signal. */
   async exit(): Promise<number> {
+    await until(`the end of ${this.pid}`, () => !this.isAlive, this);
     await this.#reading;
     return await this.child.exited;
   }
@@ -136,6 +138,7 @@ interface StartOptions {
   /** Directory below the node's for subnet.env and status.json; "run" by default. */
   readonly directory?: string;
   readonly storeFile?: string;
+  readonly executable?: string;
 }
 
 /** Node n has 192.168.77.n and fd00:77::n on eth0. */
@@ -169,8 +172,9 @@ export class Node {
 
   /** The own subnet, "10.5.7.0/24". */
   subnet(family: Family = "ipv4"): string {
-    const bridge = this.subnetEnv[family === "ipv4" ? "FLANNEL_SUBNET" : "FLANNEL_IPV6_SUBNET"] ?? "";
-    return family === "ipv4" ? bridge.replace(/1\/24$/, "0/24") : bridge.replace("::1/64", "::/64");
+    const subnet = previousLease(parseSubnetEnv(readFileSync(this.subnetFile, "utf8"))).subnet[family];
+    if (!subnet) throw new Error(`${this.subnetFile} has no ${family} subnet`);
+    return subnet;
   }
 
   /** The address of flannel.1 or flannel-v6.1: the first of the subnet. */
@@ -198,11 +202,12 @@ export class Node {
     return this.#underlay.own(new Program([...this.#enter, ...command], environment));
   }
 
-  flanneld({ flags = [], environment = {}, under = [], directory = "run", storeFile }: StartOptions = {}): Flanneld {
-    const run = join(this.directory, directory);
+  flanneld(options: StartOptions = {}): Flanneld {
+    const { flags = [], environment = {}, under = [], storeFile, executable = FLANNELD } = options;
+    const run = join(this.directory, options.directory ?? "run");
     mkdirSync(this.directory, { recursive: true });
     const files = [`--store-file=${storeFile ?? this.#underlay.storeFile}`, `--subnet-file=${run}/subnet.env`];
-    const command = [...this.#enter, ...under, FLANNELD, ...files, ...flags];
+    const command = [...this.#enter, ...under, executable, ...files, ...flags];
     return this.#underlay.own(new Flanneld(command, `${run}/status.json`, environment));
   }
 
