@@ -78,6 +78,14 @@ export class Observer {
     return new Observer(node, monitor);
   }
 
+  /** Waits until it has said all that has happened so far, and returns the mark for what comes. */
+  async caughtUp(): Promise<number> {
+    const word = `heard-${this.mark}`;
+    this.#node.run(`ip link set lo alias ${word}`);
+    await until("ip monitor", () => this.#monitor.output.includes(word), this.#monitor);
+    return this.mark;
+  }
+
   /** All that was said since `mark`, and so far; nothing of the loopback device that start() used. */
   since(mark: number): string {
     return this.#monitor.output.slice(mark);
@@ -85,6 +93,14 @@ export class Observer {
 
   get mark(): number {
     return this.#monitor.output.length;
+  }
+
+  /** Resolves when nothing has been said for a while: what was done before is before `mark`, and a change too many has shown. */
+  async quiet(): Promise<void> {
+    for (let before = -1; before !== this.mark; ) {
+      before = this.mark;
+      await Bun.sleep(100);
+    }
   }
 
   /** Damages what stands and waits until it stands again, at most `timeoutMs`. */

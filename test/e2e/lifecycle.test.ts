@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { AF_UNIX, bind, close, recv, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket } from "../../src/sys/libc.ts";
+import { AF_UNIX, bind, close, recvNow, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket } from "../../src/sys/libc.ts";
 import { becomes } from "./becomes.ts";
 import { DUAL_STACK, NETWORK, type Node, Underlay, until } from "./nodes.ts";
 import { peerLease } from "./store.ts";
@@ -99,7 +99,7 @@ class NotifySocket implements Disposable {
   /** The next datagram, if there is one. */
   receive(): string | undefined {
     const buffer = new Uint8Array(1_000);
-    const length = recv(this.#fd, buffer, 0, this.path);
+    const length = recvNow(this.#fd, buffer);
     return length > 0 ? new TextDecoder().decode(buffer.subarray(0, length)) : undefined;
   }
 
@@ -127,7 +127,11 @@ test("flanneld: subnet.env appears whole, by rename, and only then is systemd to
   const flanneld = await node.flanneld({ under, environment: { NOTIFY_SOCKET: notify.path } }).ready();
   expect(await until("READY=1", () => notify.receive(), flanneld)).toMatch(/^READY=1\n/);
   await flanneld.stop();
-  const calls = readFileSync(trace, "utf8").split("\n");
+  const end = `${flanneld.pid} +++ exited with 0 +++`; // strace ends a little later
+  const calls = await until(end, () => {
+    const lines = readFileSync(trace, "utf8").split("\n");
+    return lines.includes(end) && lines;
+  });
   const writes = calls.filter(
     (call) => /open|creat/.test(call) && call.includes('subnet.env"') && !call.includes("O_RDONLY"),
   );

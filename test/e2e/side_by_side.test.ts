@@ -102,11 +102,12 @@ test("flanneld: two on one host never touch each other's objects", async () => {
     ],
   ];
   for (const [title, changed, untouched, step] of steps) {
-    const { mark } = observer;
+    await observer.quiet();
+    const mark = await observer.caughtUp();
     await step();
     const wanted = title === "a peer comes" ? all + 2 : all;
     await becomes(() => routes(node, changed), wanted);
-    await Bun.sleep(50); // for a change too many, and the monitor
+    await observer.quiet();
     const heard = observer.since(mark);
     expect([title, about(untouched, heard)]).toEqual([title, []]);
     expect(about(changed, heard)).not.toEqual([]);
