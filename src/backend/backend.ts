@@ -37,6 +37,8 @@ export type RandomBytes = (length: number) => Uint8Array;
 export interface Backend<C, I> {
   /** As in the network configuration, lower case. */
   readonly type: string;
+  /** Options in the `Backend` object beside `Type`, as documented. */
+  readonly optionNames: readonly string[];
   /** Reads the `Backend` object of the network configuration, which messages call `where`. Throws ConfigError naming every fault. */
   config(raw: unknown, where?: string): C;
   /** Names of the links that are ours, existing or not. */

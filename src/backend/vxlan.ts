@@ -6,6 +6,7 @@
 // The gateway is the first address of the peer's subnet (10.5.2.0), which the peer's own flannel.1 carries as a /32.
 
 import { readBackendOptions } from "../config/backend_options.ts";
+import type { Fields } from "../config/json_fields.ts";
 import type { Address } from "../ip/address.ts";
 import { ADDRESS_BITS, type Family, familiesOf, mapFamilies, type PerFamily } from "../ip/family.ts";
 import { isUnicastMac, type Mac, macFromRandom, parseMac } from "../ip/mac.ts";
@@ -34,6 +35,15 @@ const OVERHEAD: Record<Family, number> = { ipv4: 50, ipv6: 70 };
 /** The kernel's default, older than the port IANA assigned (4789). */
 const DEFAULT_PORT = 8472;
 
+const OPTIONS = {
+  VNI: { type: "integer", min: 1, max: 0xffffff, default: 1 },
+  Port: { type: "integer", min: 0, max: 65535, default: 0 },
+  MTU: { type: "integer", min: 0, max: 65535, default: 0 },
+  GBP: { type: "boolean", default: false },
+  Learning: { type: "boolean", default: false },
+  DirectRouting: { type: "boolean", default: false },
+} as const satisfies Fields;
+
 function deviceName(vni: number, family: Family): string {
   return family === "ipv4" ? `flannel.${vni}` : `flannel-v6.${vni}`;
 }
@@ -41,19 +51,10 @@ function deviceName(vni: number, family: Family): string {
 export const vxlan: Backend<VxlanConfig, VxlanIdentity> = {
   type: "vxlan",
 
+  optionNames: Object.keys(OPTIONS),
+
   config(raw, where) {
-    const options = readBackendOptions(
-      raw,
-      {
-        VNI: { type: "integer", min: 1, max: 0xffffff, default: 1 },
-        Port: { type: "integer", min: 0, max: 65535, default: 0 },
-        MTU: { type: "integer", min: 0, max: 65535, default: 0 },
-        GBP: { type: "boolean", default: false },
-        Learning: { type: "boolean", default: false },
-        DirectRouting: { type: "boolean", default: false },
-      },
-      where,
-    );
+    const options = readBackendOptions(raw, OPTIONS, where);
     return {
       vni: options.VNI,
       port: options.Port || DEFAULT_PORT,

@@ -4,6 +4,7 @@
 import type { Backend, HostFacts } from "../backend/backend.ts";
 import { backendOfType } from "../backend/backends.ts";
 import type { Options } from "../config/flags.ts";
+import { misspeltKeys } from "../config/json_fields.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import { mapFamilies, type PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
@@ -19,13 +20,19 @@ export interface Plan {
   readonly backend: Backend<unknown, unknown>;
   readonly backendConfig: unknown;
   readonly networks: PerFamily<Prefix>;
+  /** What to tell the operator although nothing is wrong, one line each. */
+  readonly warnings: readonly string[];
 }
 
 /** Throws ConfigError when the backend is unknown or its options are wrong. */
 export function planOf(config: NetworkConfig, source: string): Plan {
   const backend = backendOfType(config.backend.type, `${source}: Backend.Type`);
   const backendConfig = backend.config(config.backend.raw, `${source}: Backend`);
-  return { config, backend, backendConfig, networks: mapFamilies(config.ranges, (range) => range.network) };
+  const networks = mapFamilies(config.ranges, (range) => range.network);
+  const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
+    ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
+  );
+  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt] };
 }
 
 export interface Place {

@@ -58,8 +58,8 @@ export async function run(options: Options, version: string, log: Log, signal: A
       log.warn(`waiting: ${reason}`);
       status.set({ phase: "config", cause: reason });
     });
-    for (const warning of config.warnings) log.warn(warning);
     const plan = planOf(config, `${manager.description}: config`);
+    for (const warning of plan.warnings) log.warn(warning);
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
     using kernel = new Kernel(plan, host.hasNexthopObjects(), log, (failing) => status.set({ failing }));

@@ -1,0 +1,22 @@
+import { expect, test } from "bun:test";
+import { parseNetworkConfig } from "../config/net_conf.ts";
+import { planOf } from "./prepare.ts";
+
+const plan = (backend: object) =>
+  planOf(
+    parseNetworkConfig(JSON.stringify({ Network: "10.5.0.0/16", Backend: backend }), "net-conf.json"),
+    "net-conf.json",
+  );
+
+test("planOf() warns of a backend option that looks misspelt, and of no other unknown one", () => {
+  expect(plan({ Type: "vxlan", Prot: 1, VNI: 2 }).warnings).toEqual([
+    "net-conf.json: Backend.Prot has no effect; did you mean Port",
+  ]);
+  expect(plan({ Type: "vxlan", Comment: "for the lab" }).warnings).toEqual([]);
+});
+
+test("planOf() names a backend that this version has not, and those it has", () => {
+  expect(() => plan({ Type: "host-gw" })).toThrow(
+    'net-conf.json: Backend.Type: got "host-gw", want a backend of this version: vxlan',
+  );
+});
