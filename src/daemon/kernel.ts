@@ -13,8 +13,8 @@ const SYSCTL_PERIOD_MS = 5_000;
 export class Kernel implements Disposable {
   readonly reconciler: Reconciler;
   readonly nexthopObjects: boolean;
-  /** Whether a device of ours was there when this began: then a failure must not take away what works. */
-  readonly standsFromBefore: boolean;
+  /** Whether there is a data plane, from before this began or since: then a failure must not take away what works. */
+  stands: boolean;
   readonly #drivers: readonly [RtnetlinkDriver, SysctlDriver];
   readonly #stop = new AbortController();
   #hostChanged: () => void = () => {};
@@ -39,7 +39,7 @@ export class Kernel implements Disposable {
       },
     });
     this.#drivers = [rtnetlink, sysctls];
-    this.standsFromBefore = [...links].some((name) => rtnetlink.stands(name));
+    this.stands = [...links].some((name) => rtnetlink.stands(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
         if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news

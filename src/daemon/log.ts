@@ -35,8 +35,8 @@ export function createLog(verbosity: number, write = writeToStandardError): Log 
 }
 
 /**
- * At once and whole: what is logged just before the end is not lost in a queue, and process.stderr, a stream, costs 4 MiB. A log that nobody reads must not
- * stop the network.
+ * At once and whole: what is logged just before the end is not lost in a queue, and process.stderr, a stream, costs 4
+ * MiB. A log that nobody reads must not stop the network.
  */
 function writeToStandardError(text: string): void {
   const bytes = Buffer.from(text);

@@ -23,6 +23,7 @@ import { openManager } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 import { requireNetAdmin } from "./privilege.ts";
 import { RefusalLog } from "./report.ts";
+import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
@@ -154,12 +155,14 @@ async function announce(
     if (trouble === "stopped") return trouble;
     if (!trouble) break;
     status.set({ phase: "programming", cause: trouble.reason.message });
-    if (kernel.standsFromBefore) continue;
+    if (kernel.stands) continue;
     await kernel.clear();
     throw trouble.reason;
   }
   const text = formatSubnetEnv({ network: plan.networks, subnet: own.subnet, mtu, ipMasq: options.ipMasq });
   using _file = new KeptFile(options.subnetFile, text, log);
+  using _rest = comeToRest();
+  kernel.stands = true;
   status.set({ phase: "ready" });
   log.info(`${options.subnetFile} written, flanneld is ready`);
   try {

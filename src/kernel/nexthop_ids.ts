@@ -1,4 +1,5 @@
-// Which id each nexthop object has. Desired state knows a nexthop by device and gateway; the kernel knows it by id, and so do the routes through it.
+// Which id each nexthop object has. Desired state knows a nexthop by device and gateway; the kernel knows it by id,
+// and so do the routes through it.
 
 import { type Address, familyOf } from "../ip/address.ts";
 import type { PerFamily } from "../ip/family.ts";

@@ -64,8 +64,9 @@ export function joinGroup(fd: number, group: number): void {
 }
 
 /**
- * Leaves out the messages that the socket with this port caused: their first message carries it at byte 12. A daemon that makes 20,000 objects is then not
- * woken 15,000 times to hear what it knows (the kernel does not say who caused links and FDB entries).
+ * Leaves out the messages that the socket with this port caused: their first message carries it at byte 12. A daemon
+ * that makes 20,000 objects is then not woken 15,000 times to hear what it knows (the kernel does not say who caused
+ * links and FDB entries).
  */
 export function exceptCausedBy(fd: number, portId: number): void {
   const program = [

@@ -22,6 +22,7 @@ const { symbols: c } = dlopen("libc.so.6", {
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
   setns: { args: [i32, i32], returns: i32 },
+  madvise: { args: [u64, u64, i32], returns: i32 },
   localtime_r: { args: [ptr, ptr], returns: ptr },
 });
 
@@ -156,6 +157,11 @@ export function poll(fd: number, events: number, timeoutMs: number, subject: str
   do ready = c.poll(bytes, 1, timeoutMs);
   while (ready < 0 && errno() === EINTR);
   return checked(ready, "poll", subject) > 0 ? entry.getInt16(6, true) : 0;
+}
+
+/** MADV_* (bits/mman.h) for the mapping from `start` to `end`, addresses in this process. */
+export function madvise(start: bigint, end: bigint, advice: number): void {
+  checked(c.madvise(start, end - start, advice), "madvise", `0x${start.toString(16)}`);
 }
 
 /** A file descriptor. */
