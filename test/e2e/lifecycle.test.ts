@@ -127,10 +127,10 @@ test("flanneld: subnet.env appears whole, by rename, and only then is systemd to
   const flanneld = await node.flanneld({ under, environment: { NOTIFY_SOCKET: notify.path } }).ready();
   expect(await until("READY=1", () => notify.receive(), flanneld)).toMatch(/^READY=1\n/);
   await flanneld.stop();
-  const end = `${flanneld.pid} +++ exited with 0 +++`; // strace ends a little later
-  const calls = await until(end, () => {
-    const lines = readFileSync(trace, "utf8").split("\n");
-    return lines.includes(end) && lines;
+  const end = new RegExp(`^${flanneld.pid} +\\+\\+\\+ exited with 0`, "m"); // strace pads the pid, and ends a little later
+  const calls = await until("the end of the trace", () => {
+    const text = readFileSync(trace, "utf8");
+    return end.test(text) && text.split("\n");
   });
   const writes = calls.filter(
     (call) => /open|creat/.test(call) && call.includes('subnet.env"') && !call.includes("O_RDONLY"),
