@@ -84,18 +84,19 @@ export class Planner {
       this.#refused.set(key, objects.reason);
       return;
     }
-    const keys = objects.map(keyOf);
-    for (const [i, object] of objects.entries()) {
-      const other = this.#desired.get(keys[i] as ObjectKey);
+    const keys: ObjectKey[] = [];
+    for (const object of objects) {
+      const objectKey = keyOf(object);
+      const other = this.#desired.get(objectKey);
       if (other && !sameObject(object, other)) {
-        this.#refused.set(key, `it wants ${keys[i]}, which another lease already has otherwise`);
+        this.#refused.set(key, `it wants ${objectKey}, which another lease already has otherwise`);
         this.#waiting.add(key);
         return;
       }
+      keys.push(objectKey);
     }
-    for (const [i, object] of objects.entries()) {
-      const objectKey = keys[i] as ObjectKey;
-      this.#want(objectKey, object);
+    for (const [i, objectKey] of keys.entries()) {
+      this.#want(objectKey, objects[i] as KernelObject);
       dirty.add(objectKey);
     }
     this.#byLease.set(key, keys);
