@@ -29,7 +29,7 @@ type Samples = Readonly<Record<"write" | "all" | "cpu", number[]>>;
 async function once({ flanneld, stores, signal }: Bench, puts: Samples, deletes: Samples): Promise<void> {
   using node = new BenchNode();
   await stores.copy(STANDING, node.store, signal);
-  using observer = await node.observe();
+  await using observer = await node.observe();
   const standing = await observer.expect({ made: each(STANDING) });
   await using daemon = node.start(flanneld);
   await standing.seen;

@@ -1,6 +1,7 @@
-// A start with many leases in the store, from exec until the kernel has told of the last object: neighbour, FDB entry, nexthop and route of each peer. The floor is
-// what iproute2 takes for the very same objects in the same form in a namespace like it, turn by turn: once with nobody listening, and once with the
-// observer, which costs whoever makes an object some of the kernel's time. flanneld always has the observer, and its own subscription besides.
+// A start with many leases in the store, from exec until the kernel has told of the last object: neighbour, FDB
+// entry, nexthop and route of each peer. The floor is what iproute2 takes for the very same objects in the same form
+// in a namespace like it, turn by turn: once with nobody listening, and once with the observer, which costs whoever
+// makes an object some of the kernel's time. flanneld always has the observer, and its own subscription besides.
 
 import type { Bench } from "./bench.ts";
 import { each } from "./counts.ts";
@@ -42,19 +43,16 @@ async function convergeTo(bench: Bench, peers: number, runs: number): Promise<Ta
     samples.observedFloor.push(await floorOf(peers, true));
     await startWith(bench, peers, samples);
   }
-  const floor = "ip -batch, bridge -batch";
+  const unobserved = "ip -batch, bridge -batch";
+  const observed = `${unobserved}, observed`;
+  const goal = peers === 5_000 && { goal: "≤ 2 ×" };
   return {
     title: `Start with ${peers.toLocaleString("en")} leases in the store`,
     rows: [
-      { name: floor, unit: "ms", samples: samples.floor },
-      { name: "the same, observed", unit: "ms", samples: samples.observedFloor, against: floor },
-      {
-        name: "exec → all programmed",
-        unit: "ms",
-        samples: samples.all,
-        against: floor,
-        ...(peers === 5_000 && { goal: "≤ 2 ×" }),
-      },
+      { name: unobserved, unit: "ms", samples: samples.floor },
+      { name: observed, unit: "ms", samples: samples.observedFloor, against: unobserved },
+      { name: "exec → all programmed", unit: "ms", samples: samples.all, against: observed, ...goal },
+      { name: "… against the floor that nobody observes", unit: "ms", samples: samples.all, against: unobserved },
       { name: "exec → subnet.env", unit: "ms", samples: samples.file },
       { name: "CPU until idle", unit: "s", samples: samples.cpu },
       { name: "peak RSS", unit: "MiB", samples: samples.peak },
@@ -69,7 +67,7 @@ async function floorOf(peers: number, observed: boolean): Promise<number> {
   node.namespace.run(
     `ip link add ${DEVICE} type vxlan id 1 dev eth0 local 192.168.77.1 dstport 8472 nolearning && ip link set ${DEVICE} up`,
   );
-  using observer = observed ? await node.observe() : undefined;
+  await using observer = observed ? await node.observe() : undefined;
   await settle();
   const all = await observer?.expect({ made: each(peers) });
   const took = await runBatches(node, files);
@@ -85,7 +83,7 @@ async function runBatches(node: BenchNode, files: BatchFiles): Promise<number> {
 async function startWith({ flanneld, stores, signal }: Bench, peers: number, samples: Samples): Promise<void> {
   using node = new BenchNode();
   await stores.copy(peers, node.store, signal);
-  using observer = await node.observe();
+  await using observer = await node.observe();
   await settle();
   const written = await observer.expect({ file: "subnet.env" });
   const all = await observer.expect({ made: each(peers) });

@@ -1,4 +1,5 @@
-// What the outside observer is asked and answers: both sides of the pipe between bench/observer.ts and bench/watcher.ts.
+// What the outside observer is asked and answers: both sides of the pipe between bench/observer.ts and
+// bench/watcher.ts.
 
 /** What one vxlan peer is made of in the kernel. */
 export const KINDS = ["neighbour", "fdb", "nexthop", "route"] as const;
@@ -15,6 +16,8 @@ export interface Expectation {
   readonly up?: boolean;
   /** A file of this name appeared in the watched directory. */
   readonly file?: string;
+  /** status.json said "ready". */
+  readonly ready?: boolean;
 }
 
 export interface Seen {

@@ -1,5 +1,6 @@
-// One lease comes, changes, goes: from the writer's call to the kernel's notification. With 2 and with 5,000 peers, turn by turn in the same minutes, because
-// what is wanted is a ratio: a change must cost what it costs, whatever the number of peers.
+// One lease comes, changes, goes: from the writer's call to the kernel's notification. With 2 and with 5,000 peers,
+// turn by turn in the same minutes, because what is wanted is a ratio: a change must cost what it costs, whatever the
+// number of peers.
 
 import { openRegistry } from "../src/subnet/open.ts";
 import type { Registry } from "../src/subnet/registry.ts";

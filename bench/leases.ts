@@ -1,4 +1,5 @@
-// The peers of a benchmark: as leases in a store, and as the batch files with which iproute2 makes the very same kernel objects.
+// The peers of a benchmark: as leases in a store, and as the batch files with which iproute2 makes the very same
+// kernel objects.
 //
 //   peer 0: subnet 10.16.0.0/24, public IP 172.16.0.0, VTEP 02:01:00:00:00:00; peer n counts each of them up
 
@@ -76,6 +77,7 @@ export class Stores implements Disposable {
 
   /** Puts a store with `count` peers at `path`. */
   async copy(count: number, path: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const made = this.#made.get(count) ?? (await this.#make(count, signal));
     this.#made.set(count, made);
     copyFileSync(made, path);

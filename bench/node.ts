@@ -1,4 +1,5 @@
-// A node of a benchmark: a network namespace with an external interface, a store, a directory for subnet.env, and flanneld in it.
+// A node of a benchmark: a network namespace with an external interface, a store, a directory for subnet.env, and
+// flanneld in it.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -5,7 +5,7 @@ import { type Expectation, noCounts, type Question, type Reply, type Seen } from
 /** Nothing measured here takes longer, on a slow machine either. */
 const LIMIT_MS = 120_000;
 
-export class Observer implements Disposable {
+export class Observer implements AsyncDisposable {
   readonly #child: Bun.Subprocess;
   readonly #pending = new Map<number, { readonly armed: () => void; readonly met: (seen: Seen) => void }>();
   #fail: (error: Error) => void = () => {};
@@ -49,7 +49,9 @@ export class Observer implements Disposable {
     this.#pending.set(id, { armed: armed.resolve, met: met.resolve });
     this.#child.send({ id, expectation } satisfies Question);
     await Promise.race([armed.promise, this.#failed]);
-    return { seen: this.#within(met.promise, expectation) };
+    const seen = this.#within(met.promise, expectation);
+    seen.catch(() => {}); // whoever waits is told; who was stopped before does not wait
+    return { seen };
   }
 
   /** What it has counted so far. */
@@ -72,7 +74,9 @@ export class Observer implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  /** Its sockets keep a deleted namespace alive, so its end is waited for. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#child.disconnect();
+    await this.#child.exited;
   }
 }

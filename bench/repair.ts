@@ -1,4 +1,5 @@
-// Drift and take-over at scale: the device is deleted under a running daemon, and a daemon starts where everything stands already.
+// Drift and take-over at scale: the device is deleted under a running daemon, and a daemon starts where everything
+// stands already.
 
 import { openRegistry } from "../src/subnet/open.ts";
 import type { Bench } from "./bench.ts";
@@ -13,7 +14,7 @@ const PEERS = [2, 5_000] as const;
 interface Samples {
   readonly peers: number;
   readonly repaired: number[];
-  readonly file: number[];
+  readonly ready: number[];
   readonly late: number[];
   readonly touched: number[];
 }
@@ -21,7 +22,7 @@ interface Samples {
 export async function repair(bench: Bench): Promise<readonly Table[]> {
   const tables: Table[] = [];
   for (const peers of PEERS) {
-    const samples: Samples = { peers, repaired: [], file: [], late: [], touched: [] };
+    const samples: Samples = { peers, repaired: [], ready: [], late: [], touched: [] };
     for (let run = 0; run < bench.runs; run++) {
       bench.say(`repair: ${peers} peers, run ${run + 1} of ${bench.runs}`);
       await once(bench, samples);
@@ -35,7 +36,7 @@ async function once({ flanneld, stores, signal }: Bench, samples: Samples): Prom
   const { peers } = samples;
   using node = new BenchNode();
   await stores.copy(peers, node.store, signal);
-  using observer = await node.observe();
+  await using observer = await node.observe();
   {
     const first = await observer.expect({ made: each(peers) });
     await using daemon = node.start(flanneld);
@@ -56,11 +57,11 @@ async function once({ flanneld, stores, signal }: Bench, samples: Samples): Prom
   }
   await settle();
   const before = await observer.counts();
-  const written = await observer.expect({ file: "subnet.env" });
+  const announced = await observer.expect({ ready: true });
   const late = await observer.expect({ made: { route: 1 } });
   await using daemon = node.start(flanneld);
-  const [file, route] = await Promise.all([written.seen, late.seen]);
-  samples.file.push(file.at - daemon.startedAt);
+  const [ready, route] = await Promise.all([announced.seen, late.seen]);
+  samples.ready.push(ready.at - daemon.startedAt);
   samples.late.push(route.at - daemon.startedAt);
   await daemon.idle();
   node.requirePeers(peers + 1);
@@ -70,10 +71,10 @@ async function once({ flanneld, stores, signal }: Bench, samples: Samples): Prom
   samples.touched.push(sum(after) - sum(before) - Object.keys(each(1)).length);
 }
 
-function tableOf({ peers, repaired, file, late, touched }: Samples): Table {
+function tableOf({ peers, repaired, ready, late, touched }: Samples): Table {
   const rows: Row[] = [
     { name: "device deleted → last object back", unit: "ms", samples: repaired },
-    { name: "restart: exec → subnet.env", unit: "ms", samples: file },
+    { name: "restart: exec → ready", unit: "ms", samples: ready },
     { name: "restart: exec → route of a peer that came meanwhile", unit: "ms", samples: late },
     { name: "restart: objects touched besides that peer's", unit: "objects", samples: touched, goal: "0" },
   ];

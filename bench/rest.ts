@@ -10,8 +10,8 @@ import { growth, memoryOf, usageOf } from "./process.ts";
 import type { Row, Table } from "./table.ts";
 
 const REST_MS = 20_000;
-/** What a start leaves behind (garbage, compiled code) has been cleared up by then. */
-const AFTER_START_MS = 5_000;
+/** What a start leaves behind (garbage, pages of the executable) has been given back by then. */
+const AFTER_START_MS = 10_000;
 
 export async function rest(bench: Bench): Promise<readonly Table[]> {
   const tables: Table[] = [];
@@ -22,7 +22,7 @@ export async function rest(bench: Bench): Promise<readonly Table[]> {
 async function restWith({ flanneld, stores, signal, say }: Bench, peers: number): Promise<Table> {
   using node = new BenchNode();
   await stores.copy(peers, node.store, signal);
-  using observer = await node.observe();
+  await using observer = await node.observe();
   await settle();
   const all = await observer.expect({ made: each(peers) });
   await using daemon = node.start(unreadCopy(flanneld, node.directory));
@@ -31,7 +31,6 @@ async function restWith({ flanneld, stores, signal, say }: Bench, peers: number)
   node.requirePeers(peers);
   await Bun.sleep(AFTER_START_MS);
   say(`rest: ${peers} peers, watching for ${REST_MS / 1000} s`);
-  const { residentMiB, anonymousMiB, peakMiB } = memoryOf(daemon.pid);
   const begun = performance.now();
   const before = usageOf(daemon.pid);
   await Bun.sleep(REST_MS);
@@ -39,6 +38,8 @@ async function restWith({ flanneld, stores, signal, say }: Bench, peers: number)
   const seconds = (performance.now() - begun) / 1000;
   const share = (100 * growth(before.nanoseconds, after.nanoseconds)) / 1e9 / seconds;
   const rate = growth(before.wakeups, after.wakeups) / seconds;
+  // At the end: what resting itself needs is there again.
+  const { residentMiB, anonymousMiB, peakMiB } = memoryOf(daemon.pid);
   const goals = peers === 2;
   const row = (name: string, unit: string, sample: number, goal?: string): Row => ({
     name,
@@ -59,8 +60,8 @@ async function restWith({ flanneld, stores, signal, say }: Bench, peers: number)
 }
 
 /**
- * A copy that is not in the page cache, as after a boot. The kernel maps what is cached around each page that is touched, so that the file's part of RSS
- * is up to 5 MiB larger for an executable that was just written.
+ * A copy that is not in the page cache, as after a boot. The kernel maps what is cached around each page that is
+ * touched, so that the file's part of RSS is up to 5 MiB larger for an executable that was just written.
  */
 function unreadCopy(executable: string, directory: string): string {
   const copy = join(directory, "flanneld");

@@ -70,6 +70,10 @@ try {
       ),
     );
   }
+} catch (error) {
+  if (!stop.signal.aborted) throw error;
+  console.error(stop.signal.reason.message);
+  process.exitCode = 130;
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

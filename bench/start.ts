@@ -1,5 +1,5 @@
-// exec → device up, exec → subnet.env: vxlan, two nodes, embedded store. Beside it the same build of a program that only writes a file, seen by the
-// same observer.
+// exec → device up, exec → subnet.env: vxlan, two nodes, embedded store. Beside it the same build of a program that
+// only writes a file, seen by the same observer.
 
 import { join } from "node:path";
 import type { Bench } from "./bench.ts";
@@ -34,7 +34,7 @@ type Samples = Readonly<Record<"hello" | "device" | "file" | "stopped", number[]
 async function once({ flanneld, hello, stores, signal }: Bench, samples: Samples): Promise<void> {
   using node = new BenchNode();
   await stores.copy(1, node.store, signal);
-  using observer = await node.observe();
+  await using observer = await node.observe();
   await settle();
   const greeted = await observer.expect({ file: "hello" });
   const begun = now();

@@ -1,5 +1,5 @@
-// What a benchmark yields: rows of samples, printed as min / median / max, or as JSON. A row may be measured against another row of the same run (`against`),
-// because only such ratios carry over to another machine.
+// What a benchmark yields: rows of samples, printed as min / median / max, or as JSON. A row may be measured against
+// another row of the same run (`against`), because only such ratios carry over to another machine.
 
 export interface Row {
   readonly name: string;

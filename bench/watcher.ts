@@ -1,11 +1,13 @@
-// The outside observer, a process of its own so that it hears while others work: listens to the kernel's notifications in one network namespace, and to one
-// directory, and says when what it was asked for has been seen.
+// The outside observer, a process of its own so that it hears while others work: listens to the kernel's
+// notifications in one network namespace, and to one directory, and says when what it was asked for has been seen.
 //
 //   bun bench/watcher.ts NAMESPACE-PATH DEVICE DIRECTORY     questions and replies by IPC (counts.ts)
 //
-// It reads the fixed headers only, so that it keeps up with 50,000 peers and takes little of the machine from what is measured.
+// It reads the fixed headers only, so that it keeps up with 50,000 peers and takes little of the machine from what is
+// measured.
 
-import { watch } from "node:fs";
+import { readFileSync, watch } from "node:fs";
+import { join } from "node:path";
 import { AF_BRIDGE, AF_INET } from "../src/netlink/family.ts";
 import { decodeLink, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../src/netlink/link.ts";
 import { findLink } from "../src/netlink/list.ts";
@@ -27,6 +29,7 @@ const made = noCounts();
 const gone = noCounts();
 let deviceIndex: number | undefined;
 let ups = 0;
+let readies = 0;
 const files = new Map<string, number>();
 
 interface Waiting {
@@ -35,6 +38,7 @@ interface Waiting {
   readonly made: Counts;
   readonly gone: Counts;
   readonly ups: number;
+  readonly readies: number;
   readonly files: number;
 }
 let waiting: Waiting[] = [];
@@ -58,6 +62,7 @@ function isMet({ expectation, ...before }: Waiting): boolean {
     KINDS.every((kind) => made[kind] - before.made[kind] >= (expectation.made?.[kind] ?? 0)) &&
     KINDS.every((kind) => gone[kind] - before.gone[kind] >= (expectation.gone?.[kind] ?? 0)) &&
     (!expectation.up || ups > before.ups) &&
+    (!expectation.ready || readies > before.readies) &&
     (expectation.file === undefined || (files.get(expectation.file) ?? 0) > before.files)
   );
 }
@@ -112,6 +117,11 @@ function count(kind: Kind, isMade: boolean): void {
   else gone[kind]++;
 }
 
+/** status.json is replaced as a whole, so it always parses. */
+function phase(): unknown {
+  return (JSON.parse(readFileSync(join(directory, "status.json"), "utf8")) as { phase?: unknown }).phase;
+}
+
 const lost = (reason: string) => reply({ kind: "lost", reason });
 const socket = new NotificationSocket({
   groups: [RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_NEXTHOP, RTNLGRP_IPV4_ROUTE],
@@ -128,11 +138,12 @@ const socket = new NotificationSocket({
 const watcher = watch(directory, (_event, name) => {
   if (name === null) return;
   files.set(name, (files.get(name) ?? 0) + 1);
+  if (name === "status.json" && phase() === "ready") readies++;
   look();
 });
 process.on("message", ({ id, expectation }: Question) => {
   const seen = files.get(expectation.file ?? "") ?? 0;
-  waiting.push({ id, expectation, made: { ...made }, gone: { ...gone }, ups, files: seen });
+  waiting.push({ id, expectation, made: { ...made }, gone: { ...gone }, ups, readies, files: seen });
   reply({ kind: "armed", id });
   look();
 });
