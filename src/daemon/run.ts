@@ -111,7 +111,7 @@ async function work(daemon: Daemon): Promise<void> {
   }
 }
 
-/** Holds one lease. Ends when it is lost, when the host has become another place, or when told to stop. */
+/** Holds one lease. Ends when it is lost, when the host has become another place, or when told to stop. A first start that fails leaves nothing behind. */
 async function serve(
   daemon: Daemon,
   planner: Planner,
@@ -120,10 +120,10 @@ async function serve(
   mtu: number,
 ): Promise<"lost" | "stopped" | Place> {
   const end = new AbortController();
+  let broken = false;
   const signal = AbortSignal.any([daemon.signal, end.signal]);
   daemon.kernel.reconciler.desire(planner.desired, "all", false);
   const nodeKeys = [...planner.desired.values()].map(keyOf);
-  // Peers may come while the node's own objects are made: the reconciler keeps the order.
   const tasks = [
     announce(daemon, own, nodeKeys, mtu, signal),
     follow(daemon, planner, own, place, signal),
@@ -132,15 +132,19 @@ async function serve(
   ];
   try {
     return await Promise.race(tasks);
+  } catch (error) {
+    broken = true;
+    throw error;
   } finally {
     end.abort();
     await Promise.allSettled(tasks); // the next lease must find nobody at work for this one
+    if (broken && !daemon.kernel.stands) await daemon.kernel.clear();
   }
 }
 
 /**
  * Waits until device and addresses stand, then writes the file that others wait for and tells those who asked; keeps the file until `signal` aborts. Throws
- * what the kernel refused when nothing of ours stood before: a first start that cannot succeed ends, and leaves nothing.
+ * what the kernel refused when nothing of ours stood before: a first start that cannot succeed ends.
  */
 async function announce(
   { options, log, status, plan, kernel }: Daemon,
@@ -155,9 +159,7 @@ async function announce(
     if (trouble === "stopped") return trouble;
     if (!trouble) break;
     status.set({ phase: "programming", cause: trouble.reason.message });
-    if (kernel.stands) continue;
-    await kernel.clear();
-    throw trouble.reason;
+    if (!kernel.stands) throw trouble.reason;
   }
   const text = formatSubnetEnv({ network: plan.networks, subnet: own.subnet, mtu, ipMasq: options.ipMasq });
   using _file = new KeptFile(options.subnetFile, text, log);
@@ -190,6 +192,8 @@ async function follow(
 ): Promise<"stopped"> {
   const refusals = new RefusalLog(log);
   let complete = false;
+  // The node's own objects first: thousands of leases take longer to read, and pods wait for the node.
+  await Promise.race([kernel.reconciler.settled(), aborted(signal)]);
   for await (const set of manager.leaseSets({ networks: plan.networks, own, hostAddresses: facts.addresses }, signal)) {
     const changed = planner.update(set);
     kernel.reconciler.desire(planner.desired, complete ? changed : "all", true);

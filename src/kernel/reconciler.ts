@@ -75,7 +75,8 @@ export class Reconciler {
   desire(desired: ReadonlyMap<ObjectKey, KernelObject>, changed: Iterable<ObjectKey> | "all", complete: boolean): void {
     if (changed === "all") {
       this.#patience.retryAll();
-      for (const key of this.#desired.keys()) this.#enqueue(key);
+      // The same map when only its content changed: its keys are enqueued below.
+      if (desired !== this.#desired) for (const key of this.#desired.keys()) this.#enqueue(key);
       for (const key of desired.keys()) this.#enqueue(key);
       for (const driver of this.#drivers) for (const key of driver.mirror.all.keys()) this.#enqueue(key);
     } else {

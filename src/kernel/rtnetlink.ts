@@ -73,7 +73,9 @@ export class RtnetlinkDriver implements Driver {
       },
       linkGone: (name) => options.onLinkGone?.(name),
     });
-    // Subscribed before the first dump: what changes in between is heard twice rather than never.
+    this.#requests = new RequestSocket({ namespace });
+    // Subscribed before the first dump: what changes in between is heard twice rather than never. Echoes of our own operations are left out by the
+    // kernel: what came of them was acknowledged, and an echo that is late would undo in the mirror what happened since.
     this.#notifications = new NotificationSocket({
       groups: [
         RTNLGRP_LINK,
@@ -84,13 +86,13 @@ export class RtnetlinkDriver implements Driver {
         RTNLGRP_IPV6_ROUTE,
         ...(options.nexthopObjects ? [RTNLGRP_NEXTHOP] : []),
       ],
+      exceptPortId: this.#requests.portId,
       onMessages: (datagram) => this.#hear(datagram),
       onOverrun: () => this.#doubtAll(),
       onFailure: () => this.#doubtAll(),
       ...(namespace !== undefined && { namespace }),
       ...(notificationBytes !== undefined && { receiveBufferBytes: notificationBytes }),
     });
-    this.#requests = new RequestSocket({ namespace });
   }
 
   get inDoubt(): boolean {
@@ -226,13 +228,10 @@ export class RtnetlinkDriver implements Driver {
     }
   }
 
-  /**
-   * A notification is news of the past. Echoes of our own operations are left out: what came of them was acknowledged, and an echo that is late would undo in
-   * the mirror what happened since. Links do not tell whose echo they are, so one of ours is read again instead.
-   */
+  /** A notification is news of the past. Links do not tell whose echo they are, so one of ours is read again instead of believed. */
   #hear(datagram: Uint8Array): void {
     let host = false;
-    for (const { change, object } of decodeNotifications(datagram, this.#requests.portId)) {
+    for (const { change, object } of decodeNotifications(datagram)) {
       const gone = change === "deleted";
       switch (object.kind) {
         case "link":

@@ -45,18 +45,14 @@ export interface Notification {
   readonly object: RouteNetlinkMessage;
 }
 
-/**
- * The notifications of one datagram, in order; messages of unknown types are left out, and those that the socket
- * `exceptPortId` caused.
- */
-export function decodeNotifications(datagram: Uint8Array, exceptPortId = 0): Notification[] {
+/** The notifications of one datagram, in order; messages of unknown types are left out. */
+export function decodeNotifications(datagram: Uint8Array): Notification[] {
   const notifications: Notification[] = [];
   const message = new MessageReader(datagram);
   while (message.next()) {
-    const { portId, sequence } = message;
-    if (portId !== 0 && portId === exceptPortId) continue;
     const object = decodeObject(message);
     if (!object) continue;
+    const { portId, sequence } = message;
     // The types of each family come in fours, RTM_NEW…, RTM_DEL…, RTM_GET…, RTM_SET….
     const change = (message.type & 3) === 0 ? "new" : "deleted";
     notifications.push({ change, portId, sequence, object });
