@@ -1,5 +1,6 @@
 // What people and programs do to flannel's objects behind its back, and how long it takes flanneld to put them right, as `ip monitor` sees it: from the
-// kernel's message about the damage to its message about the last repair. The observer shares nothing with flanneld.
+// kernel's message about the damage to its message about the last repair. The observer shares nothing with flanneld; it
+// stamps a message when it reads it, so that a single figure of less than a millisecond can be too small.
 
 import type { Family } from "../../src/ip/family.ts";
 import { type Flanneld, type Node, type Program, until } from "./nodes.ts";
@@ -87,7 +88,7 @@ export class Observer {
     return this.mark;
   }
 
-  /** All that was said since `mark`, and so far; nothing of the loopback device that start() used. */
+  /** All that was said since `mark`, so far. */
   since(mark: number): string {
     return this.#monitor.output.slice(mark);
   }
@@ -104,7 +105,7 @@ export class Observer {
     }
   }
 
-  /** Damages what stands and waits until it stands again, at most `timeoutMs`. */
+  /** Damages what stands and waits until it stands again. */
   async repair({ name, damage }: Drift, peer: Node, flanneld: Flanneld): Promise<Repair> {
     const before = this.#node.objects();
     const { mark } = this;

@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { AF_UNIX, bind, close, recvNow, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket } from "../../src/sys/libc.ts";
 import { becomes } from "./becomes.ts";
 import { DUAL_STACK, NETWORK, type Node, Underlay, until } from "./nodes.ts";
-import { peerLease } from "./store.ts";
+import { LATE, peerLease } from "./store.ts";
 
 test.each(["SIGTERM", "SIGINT"] as const)(
   "flanneld: %s ends it with 0 and leaves the data plane standing",
@@ -14,7 +14,7 @@ test.each(["SIGTERM", "SIGINT"] as const)(
     await using underlay = await Underlay.open({ nodes: 1, config: DUAL_STACK });
     const node = underlay.node(1);
     await underlay.store.put(peerLease(2).key, peerLease(2).value);
-    const flanneld = await node.flanneld().peers(1);
+    const flanneld = await node.flanneld().ready();
     await until("the peer", () => node.objects().some((line) => line.startsWith("route")), flanneld);
     const [before, file] = [node.objects(), readFileSync(node.subnetFile, "utf8")];
     expect(await flanneld.stop(signal)).toBe(0);
@@ -192,7 +192,7 @@ test("flanneld: a wrong configuration ends it, a corrected one is taken by the n
   const second = await node.flanneld().ready();
   const before = node.objects();
   await underlay.store.configure({ ...NETWORK, SubnetLen: 40 });
-  await underlay.store.put(peerLease(2).key, peerLease(2).value);
+  await underlay.store.put(peerLease(LATE).key, peerLease(LATE).value);
   await becomes(() => node.objects().filter((line) => line.startsWith("route")).length, 1);
   expect(before.filter((line) => !node.objects().includes(line))).toEqual([]);
   expect(second.status?.phase).toBe("ready");

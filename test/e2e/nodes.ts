@@ -3,12 +3,12 @@
 //
 // FLANNELD names the flanneld to test, by default dist/flanneld. Needs root.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseStatus, type Status } from "../../src/config/status.ts";
 import { parseSubnetEnv, previousLease } from "../../src/config/subnet_env.ts";
-import type { Family } from "../../src/ip/family.ts";
+import { type Family, familiesOf } from "../../src/ip/family.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
 import { Store } from "./store.ts";
 
@@ -22,17 +22,26 @@ const TAIL_LINES = 25;
 export const NETWORK = { Network: "10.5.0.0/16", Backend: { Type: "vxlan" } };
 export const DUAL_STACK = { ...NETWORK, EnableIPv6: true, IPv6Network: "fd00:5::/48" };
 
-/** What a program says and how it ends. It is killed with its owner. */
+/** A program, what it says and how it ends. It is killed with its owner. */
 export class Program implements AsyncDisposable {
-  readonly child: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  /** Standard output and standard error. */
-  output = "";
-  readonly #reading: Promise<unknown>;
+  readonly child: Bun.Subprocess<"ignore", number, number>;
+  readonly #log: string;
 
-  constructor(command: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    const env = { ...process.env, ...environment };
-    this.child = Bun.spawn([...command], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
-    this.#reading = Promise.all([this.#read(this.child.stdout), this.#read(this.child.stderr)]);
+  /** What it says goes to the file `log`: a pipe would stand still whenever this process waits for something else. */
+  constructor(command: readonly string[], log: string, environment: Readonly<Record<string, string>> = {}) {
+    this.#log = log;
+    const file = openSync(log, "a");
+    try {
+      const env = { ...process.env, ...environment };
+      this.child = Bun.spawn([...command], { env, stdin: "ignore", stdout: file, stderr: file });
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Standard output and standard error. */
+  get output(): string {
+    return readFileSync(this.#log, "utf8");
   }
 
   get pid(): number {
@@ -43,10 +52,9 @@ export class Program implements AsyncDisposable {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
-  /** The exit code, once everything that was said has been read; 128 + number for a signal. */
+  /** The exit code; 128 + number for a signal. */
   async exit(): Promise<number> {
     await until(`the end of ${this.pid}`, () => !this.isAlive, this);
-    await this.#reading;
     return await this.child.exited;
   }
 
@@ -65,11 +73,6 @@ export class Program implements AsyncDisposable {
       () => pattern.exec(this.output) ?? undefined,
       this,
     );
-  }
-
-  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
-    const decoder = new TextDecoder();
-    for await (const bytes of stream) this.output += decoder.decode(bytes, { stream: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -101,10 +104,18 @@ export async function until<T>(
 /** A flanneld at work on a node. */
 export class Flanneld extends Program {
   readonly #statusFile: string;
+  readonly #routes: () => number;
 
-  constructor(command: readonly string[], statusFile: string, environment: Readonly<Record<string, string>>) {
-    super(command, environment);
+  constructor(
+    command: readonly string[],
+    log: string,
+    environment: Readonly<Record<string, string>>,
+    statusFile: string,
+    routes: () => number,
+  ) {
+    super(command, log, environment);
     this.#statusFile = statusFile;
+    this.#routes = routes;
   }
 
   /** Its status.json; undefined while there is none or another process's. */
@@ -118,9 +129,14 @@ export class Flanneld extends Program {
     return this;
   }
 
+  /** Ready, and with routes to so many peers in every family of the network: status.json tells of peers before the kernel has them all. */
   async peers(count: number): Promise<this> {
     await this.ready();
-    await until(`${count} peers`, () => this.status?.peers === count, this);
+    await until(
+      `routes to ${count} peers`,
+      () => this.#routes() === count * familiesOf(this.status?.network ?? {}).length,
+      this,
+    );
     return this;
   }
 
@@ -199,7 +215,7 @@ export class Node {
   }
 
   spawn(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Program {
-    return this.#underlay.own(new Program([...this.#enter, ...command], environment));
+    return this.#underlay.own(new Program([...this.#enter, ...command], this.#underlay.newLog(), environment));
   }
 
   flanneld(options: StartOptions = {}): Flanneld {
@@ -208,7 +224,9 @@ export class Node {
     mkdirSync(this.directory, { recursive: true });
     const files = [`--store-file=${storeFile ?? this.#underlay.storeFile}`, `--subnet-file=${run}/subnet.env`];
     const command = [...this.#enter, ...under, executable, ...files, ...flags];
-    return this.#underlay.own(new Flanneld(command, `${run}/status.json`, environment));
+    return this.#underlay.own(
+      new Flanneld(command, this.#underlay.newLog(), environment, `${run}/status.json`, () => this.#routes()),
+    );
   }
 
   /** Pings and returns how many answers came. */
@@ -220,6 +238,11 @@ export class Node {
   async finished(command: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
     const program = this.spawn(command);
     return { code: await program.exit(), output: program.output };
+  }
+
+  /** How many routes bear flannel's protocol. */
+  #routes(): number {
+    return this.run("ip route show proto 70; ip -6 route show proto 70").split("\n").length - 1;
   }
 
   /** nsenter becomes the command: its pid is the command's. */
@@ -284,6 +307,11 @@ export class Underlay implements AsyncDisposable {
     // Without the check for duplicates, whose second a link-local address would not be usable for.
     node.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad");
     for (const line of lines) run(`ip -n ${name} ${line}`);
+  }
+
+  /** The path of a log that nobody else writes. */
+  newLog(): string {
+    return join(this.directory, `log-${this.#programs.length}`);
   }
 
   own<P extends Program>(program: P): P {

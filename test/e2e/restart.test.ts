@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { becomes } from "./becomes.ts";
 import { type Node, Underlay } from "./nodes.ts";
-import { leaseKey, type PeerLease, peerLease, type Store } from "./store.ts";
+import { LATE, leaseKey, type PeerLease, peerLease, type Store } from "./store.ts";
 import { PingStream, TcpStream } from "./traffic.ts";
 
 const SIGNALS = ["SIGTERM", "SIGKILL"] as const;
@@ -30,7 +30,7 @@ test.each(SIGNALS)("flanneld: %s and a new start lose no packet and break no con
     await node.flanneld().peers(1);
   }
   expect(await Promise.all(pings.map((ping) => ping.stop()))).toEqual([0, 0]);
-  expect(await tcp.end()).toMatchObject({ retransmits: 0, silentTenths: 0 });
+  expect(await tcp.end()).toBe(0);
   expect(await Promise.all(underlay.nodes.map((node) => identity(node, underlay.store)))).toEqual(before);
 });
 
@@ -56,7 +56,7 @@ test.each(SIGNALS)(
   async (signal) => {
     await using underlay = await Underlay.open({ nodes: 1 });
     const [node, { store }] = [underlay.node(1), underlay];
-    const [stays, leaves, moves, changes, comes] = [2, 3, 4, 5, 6].map(peerLease) as [
+    const [stays, leaves, moves, changes, comes] = [2, 3, 4, 5, LATE].map(peerLease) as [
       PeerLease,
       PeerLease,
       PeerLease,

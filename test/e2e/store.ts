@@ -69,6 +69,9 @@ export interface PeerLease {
   };
 }
 
+/** A peer that comes after a node has its lease: not among the hundred free subnets of which a node takes any. */
+export const LATE = 150;
+
 /** The lease of a peer that exists in the store only: subnet 10.5.n.0/24, public IP 192.168.77.n, MAC 02:00:00:00:00:n. */
 export function peerLease(n: number): PeerLease {
   const mac = `02:00:00:00:00:${n.toString(16).padStart(2, "0")}`;
