@@ -8,7 +8,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build check format test test-unit demo bench docs tools clean
+.PHONY: all build check format test test-unit demo bench docs tools test-tools clean
 
 all: build
 
@@ -39,7 +39,7 @@ format: node_modules/.installed
 test-unit: node_modules/.installed
 	@$(BUN) test/run.ts unit
 
-test: tools build
+test: test-tools build
 	@$(BIOME) check --error-on-warnings .
 	@$(TSC)
 	@$(BUN) test/run.ts all
@@ -55,7 +55,10 @@ docs: node_modules/.installed
 	@$(BUN) src/config/flag_reference.ts > docs/flags.md
 
 tools:
-	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc iperf3 strace tcpdump
+	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
+
+test-tools: tools
+	@packaging/install-tools.sh iperf3 strace curl
 
 clean:
 	rm -rf dist node_modules

@@ -17,7 +17,8 @@ package() {
     apt-get:ping) echo iputils-ping ;;
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
-    *:nsenter | *:unshare) echo util-linux ;;
+    *:nsenter | *:unshare | *:setpriv) echo util-linux ;;
+    dnf:mount | zypper:mount | apk:mount | pacman:mount) echo util-linux ;;
     *) echo "$2" ;;
   esac
 }
