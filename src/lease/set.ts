@@ -1,7 +1,8 @@
 // The peers of one network at one moment: whole, immutable, checked. A lease is input, not truth (another node, or anybody with access to the store,
 // wrote it), so what could harm this node or another peer is refused here, with a reason, and the rest goes on.
 //
-// A set shares the leases that did not change with the set before it, and names the keys that did, so that one change among 5,000 peers costs one.
+// A set shares the leases that did not change with the set before it, and names the keys that did, so that a backend looks at one lease
+// when one among 5,000 changes. The set itself is copied, half a millisecond at that size.
 
 import { type Address, isUnicastAddress } from "../ip/address.ts";
 import { FAMILIES, mapFamilies, type PerFamily } from "../ip/family.ts";
