@@ -32,7 +32,7 @@ describe.each(SHELLS)("mk-docker-opts.sh under %s", (words) => {
   test("answers as upstream's", () => {
     for (const each of CASES) {
       const answer = ask(each, shell, SCRIPT, namespace.name);
-      expect({ [each.name]: answer }).toEqual({ [each.name]: recorded[each.name] });
+      expect<unknown>([each.name, answer]).toEqual([each.name, recorded[each.name]]);
     }
   });
 
