@@ -18,8 +18,8 @@ const METHODS = [
 function definitions(): string {
   const text = DEFINITIONS.map((path) => readFileSync(path, "utf8"))
     .join("\n")
-    .replace(/\/\/.*$|\/\*[^]*?\*\//gm, "")
-    .replace(/^\s*option \([^)]*\) = \{[^]*?\n\s*\};/gm, "")
+    .replace(/\/\/.*$|\/\*[\s\S]*?\*\//gm, "")
+    .replace(/^\s*option \([^)]*\) = \{[\s\S]*?\n\s*\};/gm, "")
     .replace(/^(?:syntax|package|import|option) .*$/gm, "")
     .replace(/\b(?:mvccpb|authpb)\./g, "");
   return `syntax = "proto3";\npackage etcdserverpb;\n${text}`;
