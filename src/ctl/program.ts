@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from "commander";
 import { ConfigError, faultLine } from "../config/fault.ts";
+import { certs } from "./certs.ts";
 import { lab } from "./lab.ts";
 import { plan } from "./plan.ts";
 import { Interrupted, interruptible, type Session, UsageError } from "./session.ts";
@@ -11,7 +12,7 @@ import { line, paint, terminalOf } from "./terminal.ts";
 /** Adds one subcommand to the program. One file each, in the order of `flannelctl --help`. */
 export type Subcommand = (program: Command, session: Session) => void;
 
-const SUBCOMMANDS: readonly Subcommand[] = [lab, plan];
+const SUBCOMMANDS: readonly Subcommand[] = [certs, lab, plan];
 
 export async function runProgram(argv: readonly string[], version: string): Promise<number> {
   const out = terminalOf(process.stdout);

@@ -91,15 +91,34 @@ export async function issueCertificate(authority: Issued, order: CertificateOrde
   const extensions = [
     ...usageExtensions(order.usages),
     extension(id_ce_basicConstraints, new BasicConstraints({ cA: false }), true),
-    extension(id_ce_subjectKeyIdentifier, new SubjectKeyIdentifier(keyIdentifier(pair.publicKey))),
-    extension(
-      id_ce_authorityKeyIdentifier,
-      new AuthorityKeyIdentifier({ keyIdentifier: new KeyIdentifier(signer.identifier) }),
-    ),
+    ...keyIdentifiers(pair, signer),
     ...(hosts.length > 0 ? [extension(id_ce_subjectAltName, encodeHosts(hosts))] : []),
   ];
   const name = encodeSubject(order.subject);
   return { certificate: signed(order, name, pair.publicKey, extensions, signer), key: keyPem(pair) };
+}
+
+/**
+ * The same certificate again with another lifetime: subject, names and usages are those of `old`, byte for byte, whoever made it. `key` is the old one, a
+ * key to make, or another.
+ */
+export async function reissueCertificate(
+  authority: Issued,
+  old: string,
+  { key, ...lifetime }: Lifetime & { readonly key: KeySpec | KeyPair },
+): Promise<Issued> {
+  const signer = readAuthority(authority);
+  const pair = await pairFor(key);
+  const { tbsCertificate } = AsnConvert.parse(new X509Certificate(old).raw, Certificate);
+  const ofKeys: readonly string[] = [id_ce_subjectKeyIdentifier, id_ce_authorityKeyIdentifier];
+  const extensions = [
+    ...(tbsCertificate.extensions ?? []).filter(({ extnID }) => !ofKeys.includes(extnID)),
+    ...keyIdentifiers(pair, signer),
+  ];
+  return {
+    certificate: signed(lifetime, tbsCertificate.subject, pair.publicKey, extensions, signer),
+    key: keyPem(pair),
+  };
 }
 
 interface Signer {
@@ -152,6 +171,14 @@ function signed(
   const signatureValue = signWith(signer.pair, AsnConvert.serialize(tbsCertificate));
   const certificate = new Certificate({ tbsCertificate, signatureAlgorithm: algorithm, signatureValue });
   return pem("CERTIFICATE", AsnConvert.serialize(certificate));
+}
+
+function keyIdentifiers({ publicKey }: KeyPair, { identifier }: Authority): readonly Extension[] {
+  const issuer = new AuthorityKeyIdentifier({ keyIdentifier: new KeyIdentifier(identifier) });
+  return [
+    extension(id_ce_subjectKeyIdentifier, new SubjectKeyIdentifier(keyIdentifier(publicKey))),
+    extension(id_ce_authorityKeyIdentifier, issuer),
+  ];
 }
 
 export function pem(label: string, bytes: ArrayBuffer): string {

@@ -11,7 +11,7 @@ export type KeySpec =
 
 export const DEFAULT_KEY: KeySpec = { algorithm: "ecdsa", bits: 256 };
 /** Below, Go and OpenSSL refuse; above, cfssl does, and a handshake takes long. */
-export const RSA_BITS = { min: 2048, max: 8192 } as const;
+const RSA_BITS = { min: 2048, max: 8192 } as const;
 
 const CURVES = { 256: "P-256", 384: "P-384", 521: "P-521" } as const;
 const BITS_OF_CURVE: Readonly<Record<string, 256 | 384 | 521>> = {
@@ -22,6 +22,13 @@ const BITS_OF_CURVE: Readonly<Record<string, 256 | 384 | 521>> = {
   secp521r1: 521,
   "P-521": 521,
 };
+
+/** The key that somebody asks for, or undefined when there is none of this size. */
+export function keySpecFrom(algorithm: string, bits: number): KeySpec | undefined {
+  if (algorithm === "rsa") return bits >= RSA_BITS.min && bits <= RSA_BITS.max ? { algorithm, bits } : undefined;
+  if (algorithm !== "ecdsa") return undefined;
+  return bits === 256 || bits === 384 || bits === 521 ? { algorithm, bits } : undefined;
+}
 
 export interface KeyPair {
   readonly spec: KeySpec;
