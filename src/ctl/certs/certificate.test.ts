@@ -45,9 +45,11 @@ test("only an authority signs, and only with its own key", async () => {
   if (!one || !other) throw new Error("two were made");
   const order = { subject, hosts: [], usages: ROLES.client, notBefore, notAfter };
   const leaf = await issueCertificate(one, order);
-  expect(issueCertificate(leaf, order)).rejects.toThrow("is not an authority's");
-  expect(issueCertificate({ ...one, key: other.key }, order)).rejects.toThrow("the key is not that of the certificate");
-  expect(issueCertificate(one, { ...order, hosts: ["https://etcd"] })).rejects.toThrow(
+  await expect(issueCertificate(leaf, order)).rejects.toThrow("is not an authority's");
+  await expect(issueCertificate({ ...one, key: other.key }, order)).rejects.toThrow(
+    "the key is not that of the certificate",
+  );
+  await expect(issueCertificate(one, { ...order, hosts: ["https://etcd"] })).rejects.toThrow(
     'got "https://etcd", want a DNS',
   );
 });
