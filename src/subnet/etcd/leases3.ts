@@ -60,7 +60,8 @@ export class Leases3 {
       ({ lease }, options) => lease.leaseTimeToLive({ ID: id, keys: true }, options),
       signal,
     );
-    if (found.TTL <= 0n) return undefined;
+    // -1; what ends within a second has 0.
+    if (found.TTL < 0n) return undefined;
     return { leftSeconds: Number(found.TTL), grantedSeconds: Number(found.grantedTTL), keys: found.keys.length };
   }
 
