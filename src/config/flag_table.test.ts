@@ -16,7 +16,13 @@ const UPSTREAM =
 
 test("the table has every flag of upstream, and besides only this project's own", () => {
   const names = flags.map((flag) => flag.name);
-  expect(names.filter((name) => !UPSTREAM.includes(name))).toEqual(["store-file", "lease-ttl", "etcd-api"]);
+  expect(names.filter((name) => !UPSTREAM.includes(name))).toEqual([
+    "store-file",
+    "store-loss-grace",
+    "lease-ttl",
+    "etcd-discovery-srv",
+    "etcd-api",
+  ]);
   expect(UPSTREAM.filter((name) => !names.includes(name))).toEqual([]);
   expect(new Set(names).size).toBe(names.length);
 });

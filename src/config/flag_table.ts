@@ -1,9 +1,9 @@
-// Every flag of flanneld. Names and defaults are upstream's (main.go of v0.28); store-file, etcd-api and lease-ttl are this project's.
+// Every flag of flanneld. Names and defaults are upstream's (main.go of v0.28); store-file, store-loss-grace, lease-ttl,
+// etcd-api and etcd-discovery-srv are this project's.
 
 import type { Flag } from "./flag.ts";
 import { compileGoPattern } from "./go_pattern.ts";
 
-const NO_ETCD = { use: "fault", say: "--store-file=PATH, since this version has no etcd store yet" } as const;
 const NO_KUBERNETES = { use: "notice", say: "no effect: this version has no Kubernetes store yet" } as const;
 const NO_RULES = { use: "notice", say: "no effect: this version writes no firewall rules yet" } as const;
 const GO_SOURCES = { use: "notice", say: "no effect: it names source files of the Go program" } as const;
@@ -20,6 +20,16 @@ export const FLAGS = [
     value: "PATH",
     default: "",
     help: "keep network configuration and leases in this SQLite file: every flanneld of one machine that names it shares the network",
+  },
+  {
+    name: "store-loss-grace",
+    group: "Store",
+    kind: "integer",
+    value: "SECONDS",
+    default: 600,
+    min: 0,
+    max: SECONDS_OF_A_YEAR,
+    help: "how long leases stay in force that are missing because the store lost its data; their nodes write them again meanwhile",
   },
   {
     name: "lease-ttl",
@@ -39,9 +49,19 @@ export const FLAGS = [
     value: "URL,…",
     default: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"],
     check: (text) =>
-      /^https?:\/\/[^\s/]+/.test(text) ? undefined : "URLs such as http://127.0.0.1:2379, with commas between",
-    later: NO_ETCD,
-    help: "where etcd answers",
+      /^(https?:\/\/)?(\[[0-9a-f:.]+\]|[\w.-]+)(:\d{1,5})?\/?$/i.test(text)
+        ? undefined
+        : "URLs such as http://127.0.0.1:2379, with commas between, and user and password by --etcd-username and --etcd-password",
+    help: "where etcd answers: one member or several, by name or address; the next is tried when one fails",
+  },
+  {
+    name: "etcd-discovery-srv",
+    group: "etcd",
+    kind: "text",
+    value: "DOMAIN",
+    default: "",
+    check: (text) => (/^[\w.-]*$/.test(text) ? undefined : "a domain such as example.com"),
+    help: "take the endpoints from this domain's SRV records (_etcd-client-ssl._tcp, _etcd-client._tcp), looked up again on reconnect",
   },
   {
     name: "etcd-prefix",
@@ -49,7 +69,6 @@ export const FLAGS = [
     kind: "text",
     value: "KEY",
     default: "/coreos.com/network",
-    later: NO_ETCD,
     help: "the keys of one network: PREFIX/config and PREFIX/subnets/…",
   },
   {
@@ -58,8 +77,7 @@ export const FLAGS = [
     kind: "choice",
     choices: ["auto", "3", "2"],
     default: "auto",
-    later: NO_ETCD,
-    help: "the generation of etcd's API; auto takes 3 where the cluster has it",
+    help: "the generation of etcd's API; auto takes the one that holds PREFIX/config, 3 before 2",
   },
   {
     name: "etcd-keyfile",
@@ -67,7 +85,6 @@ export const FLAGS = [
     kind: "text",
     value: "PATH",
     default: "",
-    later: NO_ETCD,
     help: "key of the client certificate",
   },
   {
@@ -76,7 +93,6 @@ export const FLAGS = [
     kind: "text",
     value: "PATH",
     default: "",
-    later: NO_ETCD,
     help: "client certificate",
   },
   {
@@ -85,7 +101,6 @@ export const FLAGS = [
     kind: "text",
     value: "PATH",
     default: "",
-    later: NO_ETCD,
     help: "certificate authority of etcd's certificate; it also works without a client certificate",
   },
   {
@@ -94,7 +109,6 @@ export const FLAGS = [
     kind: "text",
     value: "NAME",
     default: "",
-    later: NO_ETCD,
     help: "user of etcd",
   },
   {
@@ -104,7 +118,6 @@ export const FLAGS = [
     value: "PASSWORD",
     default: "",
     secret: true,
-    later: NO_ETCD,
     help: "password of that user; safer in the environment, since everybody on the host can read a command line",
   },
   {
@@ -112,7 +125,10 @@ export const FLAGS = [
     group: "Kubernetes",
     kind: "boolean",
     default: false,
-    later: { use: "fault", say: "--store-file=PATH, since this version has no Kubernetes store yet" },
+    later: {
+      use: "fault",
+      say: "an etcd store (--etcd-endpoints) or --store-file=PATH, since this version has no Kubernetes store yet",
+    },
     help: "take subnets from the pod CIDRs of Kubernetes nodes, and publish leases as annotations",
   },
   {

@@ -52,8 +52,10 @@ describe("syntax of Go's flag package", () => {
 test("defaults are upstream's", () => {
   expect(run([]).options).toEqual({
     storeFile: "/s",
+    storeLossGrace: 600,
     leaseTtl: 86_400,
     etcdEndpoints: ["http://127.0.0.1:4001", "http://127.0.0.1:2379"],
+    etcdDiscoverySrv: "",
     etcdPrefix: "/coreos.com/network",
     etcdApi: "auto",
     etcdKeyfile: "",
@@ -159,23 +161,42 @@ describe("faults", () => {
     );
   });
 
-  test("without a store", () => {
-    expect(faults([])).toEqual([
-      "--store-file: missing, want the path of a file for network and leases, since this version has no etcd and no Kubernetes store yet",
-    ]);
+  test.each([
+    [["--etcd-certfile=/c"], ["--etcd-keyfile: missing, want the key of /c"]],
+    [["--etcd-keyfile=/k"], ["--etcd-certfile: missing, want the certificate of /k"]],
+    [["--etcd-password=p"], ["--etcd-username: missing, want the user whose password is given"]],
+    [["--etcd-cafile=/ca"], []],
+    [["--etcd-username=flannel"], []],
+  ])("between etcd's flags: %j", (args, expected) => {
+    expect(expected.length > 0 ? faults(args) : []).toEqual(expected);
+    if (expected.length === 0) expect(parseFlags(args, {}).kind).toBe("run");
+  });
+
+  test.each([
+    ["http://127.0.0.1:2379,https://[fd00::1]:2379/,etcd.example.com:2379,localhost", true],
+    ["https://root:secret@etcd:2379", false],
+    ["http://etcd:2379/v2", false],
+    ["unix:///run/etcd.sock", false],
+    ["http://a b", false],
+  ])("endpoints %s", (text, right) => {
+    const read = () => parseFlags([`--etcd-endpoints=${text}`], {});
+    if (right) expect(read().kind).toBe("run");
+    else expect(read).toThrow("--etcd-endpoints: got");
   });
 });
 
+test("etcd's flags beside a store file get a notice", () => {
+  expect(run(["--etcd-prefix=/p", "--etcd-api=2"]).notices).toEqual([
+    "--etcd-prefix, --etcd-api: no effect: --store-file names the store",
+  ]);
+});
+
 describe("flags whose part is not built yet", () => {
-  test.each([
-    ["--etcd-endpoints=http://127.0.0.1:2379", '"http://127.0.0.1:2379"', "etcd"],
-    ["--etcd-api=2", '"2"', "etcd"],
-    ["--kube-subnet-mgr", '"true"', "Kubernetes"],
-  ])("%s is refused, since another store would be another network", (flag, got, store) => {
-    const name = flag.replace(/=.*/, "");
-    const line = `${name}: got ${got}, want --store-file=PATH, since this version has no ${store} store yet`;
-    expect(faults([flag])).toEqual([line]);
-    expect(faults([STORE, flag])).toEqual([line]);
+  test("a Kubernetes store is refused, since another store would be another network", () => {
+    const want =
+      "an etcd store (--etcd-endpoints) or --store-file=PATH, since this version has no Kubernetes store yet";
+    expect(faults(["--kube-subnet-mgr"])).toEqual([`--kube-subnet-mgr: got "true", want ${want}`]);
+    expect(faults([STORE, "--kube-subnet-mgr"])).toEqual([`--kube-subnet-mgr: got "true", want ${want}`]);
   });
 
   test.each([

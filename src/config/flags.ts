@@ -42,7 +42,6 @@ export function parseFlags(
   const notices: string[] = [...variables.notices];
   const values: Record<string, FlagValue<Flag>> = {};
   const origins: Record<string, Origin> = {};
-  let storeRefused = false;
   for (const flag of flags) {
     const given = commandLine.given.get(flag.name) ?? variables.given.get(flag.name) ?? [];
     const value = readGiven(flag, given, faults);
@@ -53,23 +52,29 @@ export function parseFlags(
     if (!flag.later || !given[0] || value === false) continue;
     const { where, text } = given[0];
     if (flag.later.use === "notice") notices.push(`${where}: ${flag.later.say}`);
-    else {
-      storeRefused = true;
-      faults.push({ where, got: shownText(flag, text), want: flag.later.say });
-    }
+    else faults.push({ where, got: shownText(flag, text), want: flag.later.say });
   }
   const options = values as Options;
   if (options.version && commandLine.faults.length === 0) return { kind: "version" };
-  if (options.storeFile === "" && !storeRefused) faults.push(NO_STORE);
+  faults.push(...etcdFaults(options));
+  const unused = flags.filter((flag) => flag.group === "etcd" && origins[optionName(flag)] !== "default");
+  if (options.storeFile !== "" && unused.length > 0)
+    notices.push(`${unused.map(({ name }) => `--${name}`).join(", ")}: no effect: --store-file names the store`);
   if (faults.length > 0) throw new ConfigError(faults);
   return { kind: "run", options, origins: origins as Record<keyof Options, Origin>, notices };
 }
 
-const NO_STORE: Fault = {
-  where: "--store-file",
-  got: undefined,
-  want: "the path of a file for network and leases, since this version has no etcd and no Kubernetes store yet",
-};
+/** What is wrong between etcd's flags. A CA alone is right. */
+function etcdFaults({ etcdCertfile, etcdKeyfile, etcdUsername, etcdPassword }: Options): Fault[] {
+  const faults: Fault[] = [];
+  if (etcdCertfile !== "" && etcdKeyfile === "")
+    faults.push({ where: "--etcd-keyfile", got: undefined, want: `the key of ${etcdCertfile}` });
+  if (etcdKeyfile !== "" && etcdCertfile === "")
+    faults.push({ where: "--etcd-certfile", got: undefined, want: `the certificate of ${etcdKeyfile}` });
+  if (etcdPassword !== "" && etcdUsername === "")
+    faults.push({ where: "--etcd-username", got: undefined, want: "the user whose password is given" });
+  return faults;
+}
 
 /** The value of all that was given to one flag: every one of a repeated flag, the last of any other, as Go's. */
 function readGiven(flag: Flag, given: readonly GivenText[], faults: Fault[]): FlagValue<Flag> {

@@ -1,30 +1,48 @@
 // The subnet manager that the flags name, with its events in the log.
 
 import type { Options } from "../config/flags.ts";
+import { ETCD_TIMING } from "../subnet/etcd/options.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
-import { openRegistry } from "../subnet/open.ts";
+import { openRegistry, type StoreChoice } from "../subnet/open.ts";
 import { createSubnetManager } from "../subnet/registry_manager.ts";
 import type { SubnetEvent } from "../subnet/store_retry.ts";
 import type { Log } from "./log.ts";
+import type { StatusFile } from "./status_file.ts";
+
+/** The store that the flags name: a file, else etcd. */
+export function storeChoice(options: Options): StoreChoice {
+  if (options.storeFile !== "") return { kind: "embedded", path: options.storeFile };
+  const { etcdEndpoints: endpoints, etcdDiscoverySrv: discoverySrv, etcdPrefix, etcdApi: api } = options;
+  const tls = { caFile: options.etcdCafile, certFile: options.etcdCertfile, keyFile: options.etcdKeyfile };
+  const { etcdUsername: username, etcdPassword: password } = options;
+  const prefix = etcdPrefix.replace(/\/+$/, "");
+  return { kind: "etcd", api, etcd: { endpoints, discoverySrv, prefix, tls, username, password, timing: ETCD_TIMING } };
+}
 
 export async function openManager(
   options: Options,
   log: Log,
-  onStore: (reachable: boolean) => void,
+  status: StatusFile,
   signal: AbortSignal,
 ): Promise<SubnetManager> {
-  const registry = await openRegistry({ kind: "embedded", path: options.storeFile }, signal);
+  const registry = await openRegistry(storeChoice(options), signal);
   const ttlMs = options.leaseTtl * 1_000;
   const marginMs = options.subnetLeaseRenewMargin * 60_000;
   return createSubnetManager(registry, {
     ttlMs,
+    lossGraceMs: options.storeLossGrace * 1_000,
     renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
     onEvent: (event) => {
       logEvent(log, event);
-      if (event.kind === "store failing") onStore(false);
-      if (event.kind === "store recovered") onStore(true);
+      if (event.kind === "store failing") setStore(status, registry.kind, false);
+      if (event.kind === "store recovered") setStore(status, registry.kind, true);
     },
   });
+}
+
+export function setStore(status: StatusFile, kind: string, reachable: boolean): void {
+  if (status.status.store?.kind === kind && status.status.store.reachable === reachable) return;
+  status.set({ store: { kind, reachable, since: new Date().toISOString() } });
 }
 
 function logEvent(log: Log, event: SubnetEvent): void {
@@ -42,6 +60,15 @@ function logEvent(log: Log, event: SubnetEvent): void {
       log.warn(
         `the lease ${event.key} of this node does not fit the network configuration: ${event.removed ? "removed" : "it is a reservation and stays"}; choosing another subnet`,
       );
+      return;
+    case "data lost":
+      log.error(
+        `the store has lost its data (it is another cluster, or an older state): ${event.missing} leases are missing; they stay in ` +
+          `force until their nodes have written them again, for ${event.graceMs / 1_000} s at most`,
+      );
+      return;
+    case "given up":
+      log.warn(`leases that the store lost were not written again: ${event.keys.join(", ")}; they no longer hold`);
       return;
     case "renewed":
       log.info(`Lease renewed: ${event.key}`);

@@ -19,6 +19,7 @@ import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { StoreError } from "../subnet/store_error.ts";
 import { Host } from "./host.ts";
+import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 
 const SYSCTL_PERIOD_MS = 60_000; // read once, and gone before it is read again
@@ -42,7 +43,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const invocation = parseFlags(flags, process.env);
   if (invocation.kind !== "run") throw new RangeError("Cannot plan for --help or --version");
   const { options } = invocation;
-  using registry = await openRegistry({ kind: "embedded", path: options.storeFile }, signal);
+  using registry = await openRegistry(storeChoice(options), signal);
   const { text } = await registry.config(signal);
   if (text === undefined) {
     throw new StoreError("absent", registry.description, `${registry.description} holds no network configuration yet`);

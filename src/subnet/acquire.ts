@@ -4,17 +4,16 @@
 // way. Reading order is creation order, so both agree on which is later.
 
 import type { NetworkConfig } from "../config/network.ts";
-import type { Address } from "../ip/address.ts";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { formatLeaseAttributes } from "../lease/attributes.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { chooseSubnets, fitsRanges, haveRivals } from "./allocation.ts";
 import { fullError } from "./full_error.ts";
-import { hasPublicIp, isOfNode, type KnownKeys, type KnownLease, knownLeases, subnetsOverlap } from "./known_lease.ts";
+import { isOfNode, type KnownLease, knownLeases, subnetsOverlap } from "./known_lease.ts";
 import type { LeaseRequest } from "./manager.ts";
 import { pause } from "./pause.ts";
-import type { Registry, RegistryEntry } from "./registry.ts";
+import type { Registry, RegistryEntry, Snapshot } from "./registry.ts";
 import type { SubnetEvent } from "./store_retry.ts";
 
 /** How often a full range is looked at again while it holds rivals, one of whom will give way. */
@@ -30,21 +29,28 @@ export interface AcquireContext {
   readonly onEvent: (event: SubnetEvent) => void;
   /** The entry this process holds: ours even under the public IP it had before. */
   readonly held: RegistryEntry | undefined;
+  /** Leases that the store has lost and that may come back: their subnets are taken. */
+  readonly heldOver: readonly RegistryEntry[];
 }
 
 export interface Acquired {
   readonly entry: RegistryEntry;
   readonly subnet: PerFamily<Prefix>;
+  /** What was read, for whoever goes on from there. */
+  readonly snapshot: Snapshot;
 }
 
+/** `known`: what was read just before; it is looked at first, and read again only when that leads nowhere. */
 export async function acquireLease(
   context: AcquireContext,
   config: NetworkConfig,
   request: LeaseRequest,
+  known: Snapshot | undefined,
   signal: AbortSignal,
 ): Promise<Acquired> {
   for (let round = 0; ; round++) {
-    const acquired = await tryAcquire(context, config, request, round, signal);
+    const snapshot = (round === 0 && known) || (await context.registry.entries(signal));
+    const acquired = await tryAcquire(context, config, request, snapshot, round, signal);
     if (acquired) return acquired;
     await pause(Math.min(FIRST_WAIT_MS * 2 ** round, MAX_WAIT_MS) * context.random(), signal);
   }
@@ -55,6 +61,7 @@ async function tryAcquire(
   context: AcquireContext,
   config: NetworkConfig,
   request: LeaseRequest,
+  snapshot: Snapshot,
   round: number,
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
@@ -62,8 +69,7 @@ async function tryAcquire(
   const { publicIp } = request.attributes;
   const isOurs = (lease: KnownLease) =>
     isOfNode(lease, publicIp) || (lease.entry.key === held?.key && lease.entry.value === held.value);
-  const keys: KnownKeys = new Map();
-  const all = knownLeases((await registry.entries(signal)).entries, keys);
+  const all = knownLeases(snapshot.entries);
   const ours = all.filter(isOurs);
   const others = ours.length === 0 ? all : all.filter((lease) => !ours.includes(lease));
 
@@ -75,10 +81,10 @@ async function tryAcquire(
     const entry = await update(context, kept.entry, request, signal);
     if (!entry) return undefined;
     await removeUnfit(context, unfit, kept.subnet, signal);
-    return { entry, subnet: kept.subnet };
+    return { entry, subnet: kept.subnet, snapshot };
   }
 
-  const taken = others.map(({ subnet }) => subnet);
+  const taken = [...others, ...knownLeases(context.heldOver)].map(({ subnet }) => subnet);
   const wishes = [...unfit.map(({ subnet }) => subnet), request.previous];
   const subnet = chooseSubnets(config.ranges, taken, wishes, context.random);
   if ("kind" in subnet) {
@@ -86,16 +92,20 @@ async function tryAcquire(
     throw fullError(subnet, others, registry.description);
   }
   // What is carried over from a reservation stays one.
-  const reserved = unfit.some(({ entry, subnet: had }) => entry.expiresAt === undefined && subnetsOverlap(had, subnet));
+  const reserved = unfit.some(({ entry, subnet: had }) => entry.reserved && subnetsOverlap(had, subnet));
   const key = formatLeaseKey(subnet);
-  const value = formatLeaseAttributes(request.attributes);
+  const value = valueFor(registry, request);
   const created = await registry.create(key, value, reserved ? undefined : context.ttlMs, signal);
-  if (created === "exists" || !(await holdsItsGround(registry, created, subnet, publicIp, isOurs, keys, signal))) {
+  if (created === "exists" || !(await holdsItsGround(registry, created, subnet, isOurs, snapshot, signal))) {
     context.onEvent({ kind: "contended", key });
     return undefined;
   }
   await removeUnfit(context, unfit, subnet, signal);
-  return { entry: created, subnet };
+  return { entry: created, subnet, snapshot };
+}
+
+function valueFor({ kind }: Registry, { attributes }: LeaseRequest): string {
+  return formatLeaseAttributes(attributes, kind === "etcd2" ? "etcd2" : "current");
 }
 
 /** Writes the attributes into our own entry, and gives it its full time again; a reservation stays one. */
@@ -105,8 +115,8 @@ async function update(
   request: LeaseRequest,
   signal: AbortSignal,
 ): Promise<RegistryEntry | undefined> {
-  const value = formatLeaseAttributes(request.attributes);
-  const reserved = entry.expiresAt === undefined;
+  const value = valueFor(registry, request);
+  const { reserved } = entry;
   if (entry.value !== value) {
     const replaced = await registry.replace(entry, value, reserved ? undefined : ttlMs, signal);
     return replaced === "conflict" ? undefined : replaced;
@@ -116,21 +126,20 @@ async function update(
   return renewed === "lost" ? undefined : renewed;
 }
 
-/** Whether the entry just created overlaps nothing that was there before it; if it does, it is removed again. */
+/** Whether the entry just created overlaps nothing that came between reading and creating; if it does, it is removed again. */
 async function holdsItsGround(
   registry: Registry,
   created: RegistryEntry,
   subnet: PerFamily<Prefix>,
-  publicIp: PerFamily<Address>,
   isOurs: (lease: KnownLease) => boolean,
-  keys: KnownKeys,
+  snapshot: Snapshot,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const all = knownLeases((await registry.entries(signal)).entries, keys);
-  const at = all.findIndex(({ entry }) => entry.key === created.key);
-  const found = all[at];
-  if (!found || !hasPublicIp(found.attributes, publicIp)) return false;
-  const rival = all.slice(0, at).find((lease) => subnetsOverlap(lease.subnet, subnet) && !isOurs(lease));
+  const since = knownLeases(await registry.createdSince(snapshot.revision, signal));
+  const at = since.findIndex(({ entry }) => entry.key === created.key);
+  const found = since[at];
+  if (!found || !isOurs(found)) return false;
+  const rival = since.slice(0, at).find((lease) => subnetsOverlap(lease.subnet, subnet) && !isOurs(lease));
   if (!rival) return true;
   await registry.remove(created, signal);
   return false;
@@ -147,7 +156,7 @@ async function removeUnfit(
   signal: AbortSignal,
 ): Promise<void> {
   for (const { entry, subnet: had } of unfit) {
-    const removed = entry.expiresAt !== undefined || subnetsOverlap(had, subnet);
+    const removed = !entry.reserved || subnetsOverlap(had, subnet);
     if (removed) await registry.remove(entry, signal);
     onEvent({ kind: "unfit lease", key: entry.key, removed });
   }

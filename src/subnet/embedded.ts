@@ -19,7 +19,7 @@ import {
 import { machineClock } from "./embedded_clock.ts";
 import { type OpenStore, StoreFile, type StoreFileOptions } from "./embedded_file.ts";
 import { pause } from "./pause.ts";
-import type { Change, Registry, RegistryEntry, Revision, Snapshot, StoredConfig } from "./registry.ts";
+import type { Batch, Registry, RegistryEntry, Revision, Snapshot, StoredConfig } from "./registry.ts";
 
 export interface EmbeddedOptions extends StoreFileOptions {
   /** How many revisions removed keys are remembered for watchers. */
@@ -53,6 +53,8 @@ export class EmbeddedRegistry implements Registry {
     };
     return new EmbeddedRegistry(await StoreFile.open(path, all, signal), all);
   }
+
+  readonly kind = "embedded";
 
   get description(): string {
     return this.#file.endpoint;
@@ -93,7 +95,7 @@ export class EmbeddedRegistry implements Registry {
         )
         .all(store.now());
       const revision = formatRevision(store, readMeta(store).revision);
-      return { entries: rows.map((row) => entryOf(store, row)), revision };
+      return { entries: rows.map((row) => entryOf(store, row)), revision, history: store.id };
     }, signal);
   }
 
@@ -102,6 +104,22 @@ export class EmbeddedRegistry implements Registry {
       const row = readLease(store, key);
       return { entry: row && entryOf(store, row), revision: formatRevision(store, readMeta(store).revision) };
     }, signal);
+  }
+
+  createdSince(since: Revision, signal: AbortSignal): Promise<readonly RegistryEntry[]> {
+    return this.#file.read((store) => {
+      const { since: number } = revisionsSince(store, since, this.description);
+      return store.db
+        .query<LeaseRow, [number, number]>(
+          `SELECT ${COLUMNS} FROM leases WHERE created > ?1 AND (expires_at IS NULL OR expires_at > ?2) ORDER BY created`,
+        )
+        .all(number, store.now())
+        .map((row) => entryOf(store, row));
+    }, signal);
+  }
+
+  async expiry(entry: RegistryEntry, signal: AbortSignal): Promise<number | undefined> {
+    return (await this.entry(entry.key, signal)).entry?.expiresAt;
   }
 
   create(
@@ -163,10 +181,13 @@ export class EmbeddedRegistry implements Registry {
     });
   }
 
-  watch(since: Revision, signal: AbortSignal, key?: string): AsyncIterable<readonly Change[]> {
+  watch(since: Revision, signal: AbortSignal, key?: string): AsyncIterable<Batch> {
+    let stands = false;
     const step = (store: OpenStore, from: Cursor) => {
       const { changes, cursor, nextExpiryMs } = changesSince(store, from, key ?? null, this.description);
-      return { item: changes.length > 0 ? changes : undefined, cursor, nextExpiryMs };
+      const item = changes.length > 0 || !stands ? { changes, revision: cursor.revision } : undefined;
+      stands = true;
+      return { item, cursor, nextExpiryMs };
     };
     return this.#follow(since, step, signal);
   }

@@ -42,6 +42,7 @@ export function entryOf(store: OpenStore, row: LeaseRow): RegistryEntry {
   return {
     key: row.key,
     value: row.value,
+    reserved: row.expires_at === null,
     expiresAt: row.expires_at ?? undefined,
     revision: formatRevision(store, row.revision),
   };

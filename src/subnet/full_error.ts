@@ -20,7 +20,7 @@ export function fullError(full: Full, taken: readonly KnownLease[], endpoint: st
   const most = [...holders].sort((a, b) => b[1] - a[1]);
   const named = most.slice(0, NAMED).map(([holder, count]) => `${holder} holds ${count}`);
   if (most.length > NAMED) named.push(`${most.length - NAMED} others hold the rest`);
-  const reserved = taken.filter(({ entry }) => entry.expiresAt === undefined).length;
+  const reserved = taken.filter(({ entry }) => entry.reserved).length;
   if (reserved > 0) named.push(`${reserved} of all are reserved`);
   return new StoreError(
     "full",

@@ -3,6 +3,7 @@
 
 import type { Registry, RegistryEntry } from "./registry.ts";
 import type { StoreRetry } from "./store_retry.ts";
+import { within } from "./within.ts";
 
 export interface KeepContext {
   readonly registry: Registry;
@@ -48,8 +49,8 @@ export async function keepLease(
       // It is awaited below, unless a renewal fails first.
       next.catch(() => {});
       while (entry) {
-        const waitMs: number = entry.expiresAt === undefined ? Number.POSITIVE_INFINITY : due - context.now();
-        if (waitMs <= 0) {
+        const waitMs: number | undefined = entry.reserved ? undefined : due - context.now();
+        if (waitMs !== undefined && waitMs <= 0) {
           // Not renewable under this revision: what is there now is read again, above.
           entry = await renew(entry, stop);
           continue;
@@ -57,7 +58,7 @@ export async function keepLease(
         const event = await within(waitMs, next);
         if (event === "due") continue;
         if (event.done) break;
-        for (const change of event.value) entry = change.kind === "put" ? change.entry : undefined;
+        for (const change of event.value.changes) entry = change.kind === "put" ? change.entry : undefined;
         if (!entry || !context.isOurs(entry)) return "lost";
         next = batches.next();
         next.catch(() => {});
@@ -72,19 +73,4 @@ export async function keepLease(
     }
   }
   return "stopped";
-}
-
-/** What `promise` resolves to, or "due" after `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | "due"> {
-  if (ms === Number.POSITIVE_INFINITY) return promise;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  // setTimeout takes at most 2^31 − 1 ms; waking early is harmless, the caller looks at the clock.
-  const due = new Promise<"due">((resolve) => {
-    timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1), "due");
-  });
-  try {
-    return await Promise.race([promise, due]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -15,15 +15,11 @@ export interface KnownLease {
   readonly attributes: LeaseAttributes | undefined;
 }
 
-/** The subnets of keys that were parsed before: a start reads all leases several times, and a key never means anything else. */
-export type KnownKeys = Map<string, PerFamily<Prefix> | undefined>;
-
 /** Entries whose key is no lease key take no subnet and are left out. */
-export function knownLeases(entries: readonly RegistryEntry[], keys: KnownKeys = new Map()): KnownLease[] {
+export function knownLeases(entries: readonly RegistryEntry[]): KnownLease[] {
   const leases: KnownLease[] = [];
   for (const entry of entries) {
-    if (!keys.has(entry.key)) keys.set(entry.key, parseLeaseKey(entry.key));
-    const subnet = keys.get(entry.key);
+    const subnet = parseLeaseKey(entry.key);
     if (subnet) leases.push(new LazyLease(entry, subnet));
   }
   return leases;

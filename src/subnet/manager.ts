@@ -22,6 +22,8 @@ export interface LeaseRequest {
 }
 
 export interface SubnetManager {
+  /** For status.json. */
+  readonly kind: string;
   /** For messages: "embedded store /var/lib/flannel/store.db". */
   readonly description: string;
   /** Waits until there is one, saying so through `onWait`; throws ConfigError when it is there and wrong. */
@@ -33,7 +35,7 @@ export interface SubnetManager {
    * with reason "full" when no subnet is free.
    */
   acquire(config: NetworkConfig, request: LeaseRequest, signal: AbortSignal): Promise<Lease>;
-  /** Whole sets, own lease excluded; the first item only when complete. Ends when `signal` aborts; an unreachable store is silence, never an empty set. */
+  /** Whole sets, own lease excluded; the first item only when complete. Ends when `signal` aborts; an unreachable store is silence, never an empty set; one that lost its data is not believed at once. */
   leaseSets(context: LeaseSetContext, signal: AbortSignal): AsyncIterable<LeaseSet>;
   /** Renews until the lease is lost (someone else has the key, or it is gone) or `signal` aborts. */
   keep(own: Lease, signal: AbortSignal): Promise<"lost" | "stopped">;

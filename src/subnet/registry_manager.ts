@@ -9,18 +9,22 @@ import { formatLeaseKey } from "../lease/key.ts";
 import type { Lease } from "../lease/lease.ts";
 import { type LeaseSet, LeaseSetBuilder, type LeaseSetContext } from "../lease/set.ts";
 import { acquireLease } from "./acquire.ts";
+import { HeldOver } from "./held_over.ts";
 import { keepLease } from "./keep.ts";
 import { hasPublicIp, isOfNode, knownLeases } from "./known_lease.ts";
 import type { LeaseRequest, Remembered, SubnetManager } from "./manager.ts";
-import type { Registry, RegistryEntry } from "./registry.ts";
+import type { Change, Registry, RegistryEntry, RegistryKind, Revision, Snapshot } from "./registry.ts";
 import { StoreError } from "./store_error.ts";
 import { type RetryDelays, StoreRetry, type SubnetEvent } from "./store_retry.ts";
+import { within } from "./within.ts";
 
 export interface SubnetManagerOptions {
   /** Life time of a lease that is not renewed. */
   readonly ttlMs: number;
   /** How long before its end a lease is renewed; less than `ttlMs`. */
   readonly renewMarginMs: number;
+  /** How long leases stay in force that are missing because the store lost its data. */
+  readonly lossGraceMs: number;
   readonly retry: RetryDelays;
   /** In [0, 1). */
   readonly random: () => number;
@@ -32,7 +36,8 @@ export interface SubnetManagerOptions {
 const DEFAULTS: SubnetManagerOptions = {
   ttlMs: 24 * 60 * 60 * 1000, // upstream's
   renewMarginMs: 60 * 60 * 1000, // upstream's
-  retry: { firstMs: 200, maxMs: 5000 },
+  lossGraceMs: 10 * 60 * 1000,
+  retry: { firstMs: 100, maxMs: 600 }, // so that a store that is back is noticed within a second or so
   random: Math.random,
   now: () => performance.now(),
   onEvent: () => {},
@@ -47,6 +52,9 @@ class RegistryManager implements SubnetManager {
   readonly #registry: Registry;
   readonly #options: SubnetManagerOptions;
   readonly #retry: StoreRetry;
+  readonly #heldOver: HeldOver;
+  /** The whole store as read last, for the step that follows. */
+  #snapshot: Snapshot | undefined;
   /** Our entry, and until when it need not be renewed, by `options.now`. */
   #held: { readonly entry: RegistryEntry; readonly renewAt: number } | undefined;
   /** The public IPs last asked for, set before they are written: a watch may show them before the write returns. */
@@ -60,6 +68,12 @@ class RegistryManager implements SubnetManager {
     this.#registry = registry;
     this.#options = options;
     this.#retry = new StoreRetry(options.retry, options.random, options.onEvent);
+    const { lossGraceMs: graceMs, now, onEvent } = options;
+    this.#heldOver = new HeldOver(graceMs, now, (missing) => onEvent({ kind: "data lost", missing, graceMs }));
+  }
+
+  get kind(): RegistryKind {
+    return this.#registry.kind;
   }
 
   get description(): string {
@@ -80,14 +94,15 @@ class RegistryManager implements SubnetManager {
         throw error;
       }
     };
-    const text = await this.#retry.persist("reading the configuration", read, signal);
+    const hopeless = ["denied", "invalid", "absent", "full"] as const;
+    const text = await this.#retry.persist("reading the configuration", hopeless, read, signal);
     return parseNetworkConfig(text, `${this.description}: config`);
   }
 
   async remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered> {
     const read = () => this.#registry.entries(signal);
-    const { entries } = await this.#retry.persist("reading leases", read, signal);
-    const own = knownLeases(entries).find((lease) => isOfNode(lease, publicIp));
+    this.#snapshot = await this.#retry.persist("reading leases", ["invalid"], read, signal);
+    const own = knownLeases(this.#snapshot.entries).find((lease) => isOfNode(lease, publicIp));
     return own?.attributes ?? {};
   }
 
@@ -97,10 +112,19 @@ class RegistryManager implements SubnetManager {
     let begun = now();
     const acquire = () => {
       begun = now();
-      const context = { registry: this.#registry, ttlMs, random, onEvent, held: this.#held?.entry };
-      return acquireLease(context, config, request, signal);
+      const heldOver = this.#heldOver.entries;
+      const context = { registry: this.#registry, ttlMs, random, onEvent, held: this.#held?.entry, heldOver };
+      // What was read before our own lease was written does not know of it.
+      const known = this.#held ? undefined : this.#takeSnapshot();
+      return acquireLease(context, config, request, known, signal);
     };
-    const { entry, subnet } = await this.#retry.persist("acquiring a lease", acquire, signal);
+    const { entry, subnet, snapshot } = await this.#retry.persist(
+      "acquiring a lease",
+      ["invalid", "full"],
+      acquire,
+      signal,
+    );
+    this.#snapshot = snapshot;
     this.#held = { entry, renewAt: begun + ttlMs - renewMarginMs };
     return { ...request.attributes, key: formatLeaseKey(subnet), subnet, expiresAt: entry.expiresAt };
   }
@@ -108,15 +132,21 @@ class RegistryManager implements SubnetManager {
   async *leaseSets(context: LeaseSetContext, signal: AbortSignal): AsyncGenerator<LeaseSet, void, undefined> {
     const activity = "watching leases";
     const builder = new LeaseSetBuilder(context);
+    let since: Revision | undefined;
     while (!signal.aborted) {
       try {
-        const { entries, revision } = await this.#registry.entries(signal);
-        this.#retry.succeeded(activity);
-        builder.reset(entries);
-        const whole = builder.take();
-        if (whole) yield whole;
-        for await (const batch of this.#registry.watch(revision, signal)) {
-          for (const change of batch) {
+        if (since === undefined) {
+          const snapshot = this.#takeSnapshot() ?? (await this.#registry.entries(signal));
+          this.#retry.succeeded(activity);
+          builder.reset(this.#heldOver.whole(snapshot, (entry) => this.#isOwn(entry, context.own)));
+          since = snapshot.revision;
+          const whole = builder.take();
+          if (whole) yield whole;
+        }
+        for await (const batch of this.#batches(since, signal)) {
+          this.#retry.succeeded(activity);
+          since = batch.revision ?? since;
+          for (const change of batch.changes) {
             if (change.kind === "put") builder.put(change.entry);
             else builder.remove(change.key);
           }
@@ -125,8 +155,8 @@ class RegistryManager implements SubnetManager {
         }
       } catch (error) {
         if (signal.aborted) return;
-        // To be too far behind is no failure: the whole is read again at once.
-        if (error instanceof StoreError && error.reason === "compacted") continue;
+        // A broken watch goes on where it was; only one that is too far behind has to read everything again.
+        if (error instanceof StoreError && error.reason === "compacted") since = undefined;
         await this.#retry.failed(activity, error, signal).catch((failure: unknown) => {
           if (!signal.aborted) throw failure;
         });
@@ -136,14 +166,55 @@ class RegistryManager implements SubnetManager {
 
   keep(own: Lease, signal: AbortSignal): Promise<"lost" | "stopped"> {
     const { ttlMs, renewMarginMs, now, onEvent } = this.#options;
-    const isOurs = ({ value }: RegistryEntry) => {
-      const attributes = parseLeaseAttributes(value);
-      return !("kind" in attributes) && [own.publicIp, this.#publicIp].some((ips) => hasPublicIp(attributes, ips));
-    };
+    const isOurs = ({ value }: RegistryEntry) => this.#isOfThisNode(value, own);
     const onRenewed = (entry: RegistryEntry) => onEvent({ kind: "renewed", key: entry.key });
     const context = { registry: this.#registry, retry: this.#retry, ttlMs, renewMarginMs, now, isOurs, onRenewed };
     const renewAt = this.#held?.entry.key === own.key ? this.#held.renewAt : now();
     return keepLease(context, own.key, renewAt, signal);
+  }
+
+  /** The watch's batches, and removals of their own when the time of leases held over is up. */
+  async *#batches(
+    since: Revision,
+    signal: AbortSignal,
+  ): AsyncGenerator<{ readonly changes: readonly Change[]; readonly revision?: Revision }, void, undefined> {
+    const watch = this.#registry.watch(since, signal)[Symbol.asyncIterator]();
+    try {
+      let next = watch.next();
+      for (;;) {
+        next.catch(() => {}); // it is awaited, but perhaps after a removal was yielded
+        const event = await within(this.#heldOver.remainingMs, next);
+        if (event === "due") {
+          const changes = this.#heldOver.expire();
+          if (changes.length > 0) {
+            this.#options.onEvent({ kind: "given up", keys: changes.map(keyOfChange) });
+            yield { changes };
+          }
+          continue;
+        }
+        if (event.done) return;
+        yield { changes: this.#heldOver.apply(event.value.changes), revision: event.value.revision };
+        next = watch.next();
+      }
+    } finally {
+      await watch.return?.();
+    }
+  }
+
+  /** What was read on the way here, once: later it may be hours old. */
+  #takeSnapshot(): Snapshot | undefined {
+    const snapshot = this.#snapshot;
+    this.#snapshot = undefined;
+    return snapshot;
+  }
+
+  #isOwn({ key, value }: RegistryEntry, own: Lease): boolean {
+    return key === own.key || this.#isOfThisNode(value, own);
+  }
+
+  #isOfThisNode(value: string, own: Lease): boolean {
+    const attributes = parseLeaseAttributes(value);
+    return !("kind" in attributes) && [own.publicIp, this.#publicIp].some((ips) => hasPublicIp(attributes, ips));
   }
 
   [Symbol.dispose](): void {
@@ -165,4 +236,8 @@ class RegistryManager implements SubnetManager {
       `cannot watch the configuration: ${this.description} ended it`,
     );
   }
+}
+
+function keyOfChange(change: Change): string {
+  return change.kind === "put" ? change.entry.key : change.key;
 }

@@ -2,11 +2,15 @@
 // when it does again, however many activities (reading, watching, renewing) notice it.
 
 import { pause } from "./pause.ts";
-import { StoreError } from "./store_error.ts";
+import { StoreError, type StoreReason } from "./store_error.ts";
 
 export type SubnetEvent =
-  /** The store stopped answering; what was read before stays valid. */
+  /** The store stopped answering, or fails in another way than before; what was read before stays valid. */
   | { readonly kind: "store failing"; readonly error: StoreError }
+  /** The store is not what it was: so many leases are missing, and stay in force for a while. */
+  | { readonly kind: "data lost"; readonly missing: number; readonly graceMs: number }
+  /** Their time is over: these were not written again. */
+  | { readonly kind: "given up"; readonly keys: readonly string[] }
   /** It answers again, after so many failed tries. */
   | { readonly kind: "store recovered"; readonly failures: number }
   /** Another node took the subnet first; another one is chosen. */
@@ -27,6 +31,7 @@ export class StoreRetry {
   /** Failed tries in a row, by activity; empty when all is well. */
   readonly #failing = new Map<string, number>();
   #failures = 0;
+  #told: StoreReason | undefined;
 
   constructor(delays: RetryDelays, random: () => number, onEvent: (event: SubnetEvent) => void) {
     this.#delays = delays;
@@ -38,30 +43,38 @@ export class StoreRetry {
     if (!this.#failing.delete(activity) || this.#failing.size > 0) return;
     this.#onEvent({ kind: "store recovered", failures: this.#failures });
     this.#failures = 0;
+    this.#told = undefined;
   }
 
   /** Notes a failure and waits until the next try. What is no StoreError is thrown on: trying again would not help. */
   async failed(activity: string, error: unknown, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (!(error instanceof StoreError)) throw error;
-    if (this.#failing.size === 0) this.#onEvent({ kind: "store failing", error });
+    const { firstMs, maxMs } = this.#delays;
+    // To be too far behind is no failure. The wait is for a store that would say so for ever.
+    if (error.reason === "compacted") return await pause(firstMs * (0.5 + this.#random()), signal);
+    if (this.#told !== error.reason) this.#onEvent({ kind: "store failing", error });
+    this.#told = error.reason;
     const before = this.#failing.get(activity) ?? 0;
     this.#failing.set(activity, before + 1);
     this.#failures++;
-    const { firstMs, maxMs } = this.#delays;
     await pause(Math.min(firstMs * 2 ** Math.min(before, 30), maxMs) * (0.5 + this.#random()), signal);
   }
 
-  /** Calls until it succeeds; throws what another try cannot change: "denied", "invalid", "full". */
-  async persist<T>(activity: string, call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  /** Calls until it succeeds; throws what another try will not change. */
+  async persist<T>(
+    activity: string,
+    hopeless: readonly StoreReason[],
+    call: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     for (;;) {
       try {
         const result = await call();
         this.succeeded(activity);
         return result;
       } catch (error) {
-        if (error instanceof StoreError && !["unreachable", "compacted", "conflict"].includes(error.reason))
-          throw error;
+        if (error instanceof StoreError && hopeless.includes(error.reason)) throw error;
         await this.failed(activity, error, signal);
       }
     }

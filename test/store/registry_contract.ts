@@ -2,12 +2,18 @@
 // empty store; several opened in one test with the same `store` name are several clients of one store.
 
 import { afterEach, describe, expect, test } from "bun:test";
-import type { Change, Registry, RegistryEntry, Revision } from "../../src/subnet/registry.ts";
+import type { Batch, Change, Registry, RegistryEntry, Revision } from "../../src/subnet/registry.ts";
 
 const VALUE = '{"PublicIP":"192.0.2.1"}';
 const OTHER = '{"PublicIP":"192.0.2.2"}';
 
-export function registryContract(name: string, open: (store: string) => Promise<Registry>, shortestTtlMs: number) {
+export function registryContract(
+  name: string,
+  open: (store: string) => Promise<Registry>,
+  shortestTtlMs: number,
+  /** Whether stores of different names are different stores, and not only different prefixes of one. */
+  separateStores = true,
+) {
   describe(name, () => {
     const cleanup: (() => void)[] = [];
     afterEach(() => {
@@ -82,6 +88,45 @@ export function registryContract(name: string, open: (store: string) => Promise<
       expect(seen.changes.map(describeChange)).toEqual(["put 10.5.2.0-24", "remove 10.5.1.0-24"]);
     });
 
+    test("a watch says at once that it stands, and another goes on from any batch's revision", async () => {
+      const { first, second, signal } = await clients(2);
+      const { revision } = await second.entries(signal);
+      const watched = second.watch(revision, signal)[Symbol.asyncIterator]();
+      expect((await watched.next()).value?.changes).toEqual([]);
+      await created(first, "10.5.1.0-24", 60_000, signal);
+      let batch: Batch | undefined;
+      while (!batch?.changes.length) batch = (await watched.next()).value ?? undefined;
+      await watched.return?.();
+      await created(first, "10.5.2.0-24", 60_000, signal);
+      const seen = collect(second.watch(batch.revision, signal));
+      await seen.until((changes) => changes.length > 0);
+      expect(seen.changes.map(describeChange)).toEqual(["put 10.5.2.0-24"]);
+    });
+
+    test("createdSince tells what was created and still is, not what was changed", async () => {
+      const { first, second, signal } = await clients(2);
+      const old = await created(first, "10.5.1.0-24", 60_000, signal);
+      const { revision } = await second.entries(signal);
+      await first.replace(old, OTHER, 60_000, signal);
+      const gone = await created(first, "10.5.9.0-24", 60_000, signal);
+      await created(first, "10.5.3.0-24", 60_000, signal);
+      await created(first, "10.5.2.0-24", undefined, signal);
+      await first.remove(gone, signal);
+      const since = await second.createdSince(revision, signal);
+      expect(since.map(({ key, reserved }) => [key, reserved])).toEqual([
+        ["10.5.3.0-24", false],
+        ["10.5.2.0-24", true],
+      ]);
+    });
+
+    test("every client of one store reads the same history, and of another store another", async () => {
+      const { first, second, signal } = await clients(2);
+      const other = await clients(1);
+      const { history } = await first.entries(signal);
+      expect((await second.entries(signal)).history).toBe(history);
+      if (separateStores) expect((await other.first.entries(other.signal)).history).not.toBe(history);
+    });
+
     test("watch of one key tells that key alone", async () => {
       const { first, second, signal } = await clients(2);
       const { revision } = await second.entries(signal);
@@ -114,7 +159,7 @@ export function registryContract(name: string, open: (store: string) => Promise<
       expect((await second.entries(signal)).entries.map(({ key }) => key)).toEqual([reserved.key]);
       expect(await first.renew(leased, 60_000, signal)).toBe("lost");
       expect(await first.replace(leased, OTHER, 60_000, signal)).toBe("conflict");
-      expect(reserved.expiresAt).toBeUndefined();
+      expect(reserved).toMatchObject({ reserved: true, expiresAt: undefined });
       await created(second, "10.5.1.0-24", 60_000, signal);
     });
 
@@ -126,7 +171,9 @@ export function registryContract(name: string, open: (store: string) => Promise<
       const seen = collect(second.watch(revision, signal));
       const renewed = await first.renew(leased, 60_000, signal);
       expect(renewed).toMatchObject({ key: leased.key, value: VALUE, revision: leased.revision });
-      expect(await first.renew(reserved, shortestTtlMs, signal)).toMatchObject({ expiresAt: undefined });
+      expect(await first.renew(reserved, shortestTtlMs, signal)).toMatchObject({ reserved: true });
+      expect(await second.expiry(reserved, signal)).toBeUndefined();
+      expect((await second.expiry(leased, signal)) ?? 0).toBeGreaterThan(0);
       await Bun.sleep(shortestTtlMs * 1.5);
       expect((await second.entries(signal)).entries).toHaveLength(2);
       expect(seen.changes).toEqual([]);
@@ -136,15 +183,16 @@ export function registryContract(name: string, open: (store: string) => Promise<
       const { first, signal } = await clients(1);
       const reserved = await created(first, "10.5.9.0-24", undefined, signal);
       const leased = await first.replace(reserved, VALUE, shortestTtlMs, signal);
-      expect((leased as RegistryEntry).expiresAt).toBeGreaterThan(0);
+      expect(leased).toMatchObject({ reserved: false });
       const again = await first.replace(leased as RegistryEntry, VALUE, undefined, signal);
-      expect(again).toMatchObject({ expiresAt: undefined });
+      expect(again).toMatchObject({ reserved: true, expiresAt: undefined });
     });
 
     test("an abort ends a watch and rejects calls with its reason", async () => {
       const { first, signal, controller } = await clients(1);
       const { revision } = await first.entries(signal);
       const watched = first.watch(revision, signal)[Symbol.asyncIterator]();
+      await watched.next();
       const next = watched.next();
       controller.abort(new Error("enough"));
       expect((await next).done).toBe(true);
@@ -164,15 +212,15 @@ export function describeChange(change: Change): string {
   return `${change.kind} ${change.kind === "put" ? change.entry.key : change.key}`;
 }
 
-/** Gathers a watch's changes in the background. */
-export function collect(batches: AsyncIterable<readonly Change[]>) {
+/** Gathers a watch's changes in the background; counts the batches that have any. */
+export function collect(batches: AsyncIterable<Batch>) {
   const changes: Change[] = [];
   let count = 0;
   let wake = () => {};
   const done = (async () => {
     for await (const batch of batches) {
-      changes.push(...batch);
-      count++;
+      changes.push(...batch.changes);
+      if (batch.changes.length > 0) count++;
       wake();
     }
   })();
