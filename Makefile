@@ -58,7 +58,7 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl
+	@packaging/install-tools.sh iperf3 strace curl etcd etcdctl cfssl cfssljson openssl
 
 clean:
 	rm -rf dist node_modules
