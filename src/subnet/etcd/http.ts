@@ -4,7 +4,7 @@
 //
 // What only reads is asked of the next endpoint when one fails. What writes is not: it may have been done.
 
-import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import type { Socket } from "node:net";
 import { StoreError } from "../store_error.ts";
 import { connectionError } from "./connection_error.ts";
@@ -60,10 +60,17 @@ interface SocketHolder {
 
 /** Keeps connections for the next request, and makes none itself: making one takes an endpoint, and time. */
 class SocketAgent extends Agent {
-  override createConnection(options: SocketHolder): Socket {
+  readonly #taken = new WeakSet<Socket>();
+
+  override createConnection(options: RequestOptions & SocketHolder): Socket {
     const { flannelSocket } = options;
     if (!flannelSocket) throw new Error("a request without a connection");
+    this.#taken.add(flannelSocket);
     return flannelSocket;
+  }
+
+  took(socket: Socket): boolean {
+    return this.#taken.has(socket);
   }
 
   hasFree({ address, endpoint }: Target): boolean {
@@ -140,8 +147,13 @@ export class EtcdHttp implements Disposable {
         connection.socket?.destroy();
         throw before;
       }
+      // Taken by another request meanwhile.
+      if (!connection.socket && !this.#agent.hasFree(connection.target)) continue;
       const limit = new AbortController();
-      const timer = setTimeout(() => limit.abort(new SilenceError(connection.target, this.timing.requestMs)), this.timing.requestMs);
+      const timer = setTimeout(
+        () => limit.abort(new SilenceError(connection.target, this.timing.requestMs)),
+        this.timing.requestMs,
+      );
       try {
         const open = await this.#send(what, connection, AbortSignal.any([signal, limit.signal]));
         const result = await use(open);
@@ -160,7 +172,6 @@ export class EtcdHttp implements Disposable {
       }
     }
   }
-
 
   /** A kept connection (`socket` undefined) or a new one. */
   async #connection(signal: AbortSignal, target: Target | undefined) {
@@ -187,7 +198,7 @@ export class EtcdHttp implements Disposable {
   ): Promise<OpenAnswer> {
     const { endpoint, address } = target;
     const body = form && new URLSearchParams(form).toString();
-    const options = {
+    const options: RequestOptions & SocketHolder = {
       method,
       path,
       host: address,
@@ -199,10 +210,12 @@ export class EtcdHttp implements Disposable {
         ...(this.#authorization ? { Authorization: this.#authorization } : {}),
         ...(body === undefined
           ? {}
-          : { "Content-Type": "application/x-www-form-urlencoded", "Content-Length": Buffer.byteLength(body) }),
+          : { "Content-Type": "application/x-www-form-urlencoded", "Content-Length": String(Buffer.byteLength(body)) }),
       },
-    } satisfies SocketHolder & Parameters<typeof request>[0];
+    };
     const sent = request(options);
+    // One became free while this one was made.
+    if (socket && !this.#agent.took(socket)) socket.destroy();
     const abort = () => sent.destroy(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     const done = () => signal.removeEventListener("abort", abort);
