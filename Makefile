@@ -8,7 +8,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build check format test test-unit demo bench docs tools test-tools clean
+.PHONY: all build check format test test-unit demo bench docs proto tools test-tools clean
 
 all: build
 
@@ -53,6 +53,10 @@ bench: tools build
 # docs/flags.md from the flag table.
 docs: node_modules/.installed
 	@$(BUN) src/config/flag_reference.ts > docs/flags.md
+
+# etcd's messages from etcd's own definitions.
+proto: node_modules/.installed
+	@$(BUN) src/subnet/etcd/rpc_generate.ts
 
 tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc

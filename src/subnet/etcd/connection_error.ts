@@ -77,7 +77,7 @@ async function causeOf(error: unknown, attempt: Attempt, now: number): Promise<C
     const plain = target.endpoint.url.replace("https:", "http:");
     return ["invalid", `the server speaks plain HTTP ("${answer}"), not TLS; give ${plain}, or etcd its --cert-file`];
   }
-  return ["unreachable", `the TLS handshake did not end: ${code} (${messageOf(error)})`];
+  return ["unreachable", `the server ended the connection: ${[...new Set([code, messageOf(error)])].join(", ")}`];
 }
 
 /** A TCP connection stood, and no HTTP/2 came of it. */
@@ -138,6 +138,9 @@ function refusedUs(code: string, { files }: Attempt, { certificate }: TlsTexts, 
     .replace(/^.*_ALERT_/, "")
     .toLowerCase()
     .replaceAll("_", " ");
+  if (alert === "no application protocol") {
+    return ["invalid", "the server speaks TLS but not HTTP/2: it is no etcd v3; check --etcd-endpoints"];
+  }
   if (!/certificate|unknown ca|access denied|decrypt error|handshake failure/.test(alert)) {
     return ["invalid", `the server ended the TLS handshake: ${alert}; check that it is etcd's client port`];
   }
