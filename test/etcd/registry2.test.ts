@@ -5,7 +5,7 @@ import { Etcd2Registry } from "../../src/subnet/etcd/registry2.ts";
 import type { RegistryEntry } from "../../src/subnet/registry.ts";
 import { collect, describeChange } from "../store/registry_contract.ts";
 import { EtcdCluster } from "./cluster.ts";
-import { etcdOptions } from "./etcd_options.ts";
+import { etcdOptions } from "./options.ts";
 
 const VALUE = '{"PublicIP":"192.0.2.1","BackendType":"vxlan","BackendData":{"VtepMAC":"7e:09:3b:fa:c1:0d"}}';
 const OTHER = VALUE.replace("192.0.2.1", "192.0.2.2");

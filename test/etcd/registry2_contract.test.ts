@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from "bun:test";
 import { Etcd2Registry } from "../../src/subnet/etcd/registry2.ts";
 import { registryContract } from "../store/registry_contract.ts";
 import { EtcdCluster } from "./cluster.ts";
-import { etcdOptions } from "./etcd_options.ts";
+import { etcdOptions } from "./options.ts";
 
 let cluster: EtcdCluster | undefined;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { Etcd2Registry } from "../../src/subnet/etcd/registry2.ts";
 import type { Revision } from "../../src/subnet/registry.ts";
 import { collect, describeChange } from "../store/registry_contract.ts";
 import { EtcdCluster, type EtcdMember } from "./cluster.ts";
-import { etcdOptions } from "./etcd_options.ts";
+import { etcdOptions } from "./options.ts";
 
 const VALUE = '{"PublicIP":"192.0.2.1"}';
 const DAY_MS = 86_400_000;
