@@ -2,7 +2,7 @@
 //
 //   bun test/packaging/mk_docker_opts_record.ts PATH/dist/mk-docker-opts.sh > test/fixtures/mk_docker_opts.json
 //
-// The fixture is from upstream's script of v0.28.9 under dash 0.5.12 with mawk and iproute2 6.1.
+// The fixture is from upstream's script of March 2022 (unchanged in v0.28.9) under dash 0.5.12 with mawk and iproute2 6.1.
 
 import { resolve } from "node:path";
 import { Namespace } from "../kernel/linux_world.ts";

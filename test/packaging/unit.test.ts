@@ -5,6 +5,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { environmentName, type Flag } from "../../src/config/flag.ts";
+import { FLAGS } from "../../src/config/flag_table.ts";
 import { Underlay } from "../e2e/nodes.ts";
 import { peerLease } from "../e2e/store.ts";
 import { run } from "../kernel/linux_world.ts";
@@ -46,6 +48,17 @@ test("systemd-analyze verify would find what is wrong", () => {
   writeFileSync(join(root, "etc/systemd/system/wrong.service"), wrong);
   expect(verify("wrong.service")).toContain("WatchDog");
   expect(verify("wrong.service")).toContain("mk-docker.sh");
+});
+
+test("the sample configuration names flags and variables that there are", () => {
+  const sample = readFileSync(join(PACKAGING, "flanneld.conf"), "utf8").replaceAll(/^#(?=[A-Z_]+=)/gm, "");
+  const flags: readonly Flag[] = FLAGS;
+  const names = [...sample.matchAll(/[" ]-([a-z-]+)=/g)].map(([, name]) => name ?? "");
+  expect(names.length).toBeGreaterThan(2);
+  expect(names.filter((name) => !flags.some((flag) => flag.name === name))).toEqual([]);
+  const variables = [...sample.matchAll(/^(FLANNELD_[A-Z_]+)=/gm)].map(([, name]) => name ?? "");
+  expect(variables.length).toBeGreaterThan(1);
+  expect(variables.filter((name) => !flags.some((flag) => environmentName(flag) === name))).toEqual([]);
 });
 
 test("systemd-analyze security calls the sandbox OK or better", () => {
