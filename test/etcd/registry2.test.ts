@@ -160,8 +160,8 @@ describe("users", () => {
       ["flannel", "Passw0rt", "/elsewhere", "a role lets it"],
     ] as const) {
       using refused = open(username, password, prefix);
-      for (const call of [refused.config(signal), refused.setConfig("{}", signal)]) {
-        const failure = await call.catch((error: unknown) => error);
+      for (const call of [() => refused.config(signal), () => refused.setConfig("{}", signal)]) {
+        const failure = await call().catch((error: unknown) => error);
         expect(failure).toMatchObject({ name: "StoreError", reason: "denied" });
         expect(String(failure)).toContain(advice);
         expect(String(failure)).not.toMatch(/Passw0rt|Falsch1t/);
