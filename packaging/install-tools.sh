@@ -17,6 +17,7 @@ package() {
     apt-get:ping) echo iputils-ping ;;
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
+    *:systemd-analyze) echo systemd ;;
     *:nsenter | *:unshare | *:setpriv) echo util-linux ;;
     dnf:mount | zypper:mount | apk:mount | pacman:mount) echo util-linux ;;
     *) echo "$2" ;;

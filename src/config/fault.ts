@@ -8,6 +8,8 @@ export interface Fault {
   readonly got: string | undefined;
   /** What would be right. */
   readonly want: string;
+  /** The line it was found in and a caret below, for people who look at a terminal; logs, which have one line for a fault, leave it out. */
+  readonly excerpt?: readonly string[];
 }
 
 export class ConfigError extends Error {

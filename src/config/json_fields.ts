@@ -9,6 +9,7 @@ export type Field =
   | { readonly type: "integer"; readonly min: number; readonly max: number; readonly default: number }
   | { readonly type: "boolean"; readonly default: boolean }
   | { readonly type: "text"; readonly default: string | undefined }
+  | { readonly type: "list" }
   | { readonly type: "object" };
 
 export type Fields = Readonly<Record<string, Field>>;
@@ -21,7 +22,9 @@ export type FieldValue<F extends Field> = F extends { type: "integer" }
       ? D extends string
         ? string
         : string | undefined
-      : Readonly<Record<string, unknown>> | undefined;
+      : F extends { type: "list" }
+        ? readonly unknown[] | undefined
+        : Readonly<Record<string, unknown>> | undefined;
 
 export type FieldValues<S extends Fields> = { readonly [Name in keyof S]: FieldValue<S[Name]> };
 
@@ -36,7 +39,7 @@ export function readFields<const S extends Fields>(
   const values: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(fields)) {
     const value = given.get(name.toLowerCase()) ?? undefined;
-    const fallback = field.type === "object" ? undefined : field.default;
+    const fallback = field.type === "object" || field.type === "list" ? undefined : field.default;
     const right = value === undefined || holds(field, value);
     if (!right) faults.push({ where: where(name), got: quote(value), want: wanted(field) });
     values[name] = right && value !== undefined ? value : fallback;
@@ -52,6 +55,8 @@ function holds(field: Field, value: unknown): boolean {
       return typeof value === "boolean";
     case "text":
       return typeof value === "string";
+    case "list":
+      return Array.isArray(value);
     case "object":
       return isJsonObject(value);
   }
@@ -65,6 +70,8 @@ function wanted(field: Field): string {
       return "true or false";
     case "text":
       return "text in double quotes";
+    case "list":
+      return "a JSON list";
     case "object":
       return "a JSON object";
   }

@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import type { ConfigError } from "./fault.ts";
 import { parseJson } from "./json_syntax.ts";
 
 const VALUE = "a value: an object, a list, text in double quotes, a number, true, false or null";
+const QUOTE = "the closing double quote of this text in the same line";
+const ESCAPE = 'an escape of JSON: \\" \\\\ \\/ \\b \\f \\n \\r \\t \\u0000';
 
 describe("parseJson points at", () => {
   test.each([
@@ -12,7 +15,11 @@ describe("parseJson points at", () => {
     ["a comment", '{"a": 1} // x', 1, 10, '"// x"', "nothing after the value"],
     ["a list that does not end", "[1, 2", 1, 6, "the end of the text", '"," or "]"'],
     ["a list without a value", "[1,,2]", 1, 4, '",2]"', VALUE],
-    ["text that does not end", '{"a": "x\n}', 1, 7, '"\\"x"', VALUE],
+    ["text that does not end", '{"a": "x\n}', 1, 7, '"\\"x"', QUOTE],
+    ["text that ends with the file", '{"a": "x', 1, 7, '"\\"x"', QUOTE],
+    ["a key that does not end", '{"a: 1\n}', 1, 2, '"\\"a: 1"', QUOTE],
+    ["an escape that is none", '{"a": "C:\\dir"}', 1, 10, '"\\\\dir\\"}"', ESCAPE],
+    ["a tab in a text", '{"a": "x\ty"}', 1, 9, '"\\ty\\"}"', "no control character in a text"],
     ["a word", '{"a": yes}', 1, 7, '"yes}"', VALUE],
     ["a leading zero", "[010]", 1, 2, '"010]"', VALUE],
     ["nothing", "", 1, 1, "the end of the text", VALUE],
@@ -21,6 +28,20 @@ describe("parseJson points at", () => {
   ])("%s", (_, text, line, column, got, want) => {
     expect(() => parseJson(text, "f")).toThrow(`f, line ${line}, column ${column}: got ${got}, want ${want}`);
   });
+});
+
+test.each([
+  ['{\n\t"ST": "Tokyo,\n\t"L": "Chuo"\n}', ['\t"ST": "Tokyo,', "\t      ^"]],
+  [`["${"x".repeat(200)}" 1${"0".repeat(200)}]`, [`${"x".repeat(68)}" 1${"0".repeat(39)}`, `${" ".repeat(70)}^`]],
+  ["", ["", "^"]],
+])("the line is shown with a caret below: %j", (text, excerpt) => {
+  let thrown: unknown;
+  try {
+    parseJson(text, "f");
+  } catch (error) {
+    thrown = error;
+  }
+  expect((thrown as ConfigError).faults[0]?.excerpt).toEqual(excerpt);
 });
 
 test("every text that JSON.parse refuses is pointed into, and every other is parsed", () => {

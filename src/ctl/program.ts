@@ -2,7 +2,8 @@
 // 128 + n ended by signal n.
 
 import { Command, CommanderError } from "commander";
-import { ConfigError } from "../config/fault.ts";
+import { ConfigError, faultLine } from "../config/fault.ts";
+import { certs } from "./certs.ts";
 import { config } from "./config.ts";
 import { inputOf } from "./input.ts";
 import { lab } from "./lab.ts";
@@ -17,7 +18,7 @@ import { line, paint, terminalOf } from "./terminal.ts";
 /** Adds one subcommand to the program. One file each, in the order of `flannelctl --help`. */
 export type Subcommand = (program: Command, session: Session) => void;
 
-const SUBCOMMANDS: readonly Subcommand[] = [config, subnets, reserve, unreserve, lease, migrate, lab, plan];
+const SUBCOMMANDS: readonly Subcommand[] = [config, subnets, reserve, unreserve, lease, migrate, certs, lab, plan];
 
 export async function runProgram(argv: readonly string[], version: string): Promise<number> {
   const out = terminalOf(process.stdout);
@@ -44,8 +45,14 @@ export async function runProgram(argv: readonly string[], version: string): Prom
   } catch (error) {
     // commander has printed its own: help and version come as errors with exit code 0.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    line(err, `${paint(err, "red", "flannelctl:")} ${error instanceof Error ? error.message : String(error)}`);
+    line(err, `${paint(err, "red", "flannelctl:")} ${wordsOf(error)}`);
     if (error instanceof Interrupted) return error.exitCode;
     return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
   }
+}
+
+/** A person reads this: what is wrong in a text is shown in its line. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof ConfigError)) return error instanceof Error ? error.message : String(error);
+  return error.faults.flatMap((fault) => [faultLine(fault), ...(fault.excerpt ?? [])]).join("\n");
 }

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFileAtomically } from "./atomic_file.ts";
+import { writeFileAtomically, writeFilesAtomically } from "./atomic_file.ts";
 
 let directory = "";
 beforeEach(() => {
@@ -72,4 +72,24 @@ test("writeFileAtomically that fails says why, leaves the old file and no tempor
   expect(() => writeFileAtomically(path, "", 0o644)).toThrow(/cannot write .*: E(ISDIR|NOTEMPTY|EXIST) \(.+\)$/);
   expect(existsSync(join(path, "inner"))).toBe(true);
   expect(readdirSync(directory).sort()).toEqual(["f", "file"]);
+});
+
+test("writeFilesAtomically changes none when one cannot be written, and with keep replaces none that is there", () => {
+  const [key, certificate] = [join(directory, "key"), join(directory, "certificate")];
+  const files = (where: string) => [
+    { path: key, text: "new", mode: 0o600 },
+    { path: where, text: "new", mode: 0o644 },
+  ];
+  writeFileSync(key, "old");
+  expect(() => writeFilesAtomically(files(join(key, "below")))).toThrow("cannot write");
+  expect(readFileSync(key, "utf8")).toBe("old");
+  expect(() => writeFilesAtomically(files(certificate), true)).toThrow(`cannot write ${key}: EEXIST`);
+  expect([readFileSync(key, "utf8"), existsSync(certificate)]).toEqual(["old", false]);
+  rmSync(key);
+  writeFileSync(certificate, "old");
+  expect(() => writeFilesAtomically(files(certificate), true)).toThrow(`cannot write ${certificate}: EEXIST`);
+  expect([existsSync(key), readFileSync(certificate, "utf8")]).toEqual([false, "old"]);
+  writeFilesAtomically(files(certificate));
+  expect([readFileSync(key, "utf8"), readFileSync(certificate, "utf8")]).toEqual(["new", "new"]);
+  expect([permissions(key), readdirSync(directory).sort()]).toEqual([0o600, ["certificate", "key"]]);
 });

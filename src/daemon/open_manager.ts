@@ -7,6 +7,7 @@ import { openRegistry, type StoreChoice } from "../subnet/open.ts";
 import { createSubnetManager } from "../subnet/registry_manager.ts";
 import type { SubnetEvent } from "../subnet/store_retry.ts";
 import type { Log } from "./log.ts";
+import type { StatusFile } from "./status_file.ts";
 
 /** The store that the flags name: a file, else etcd. */
 export function storeChoice(options: Options): StoreChoice {
@@ -21,7 +22,7 @@ export function storeChoice(options: Options): StoreChoice {
 export async function openManager(
   options: Options,
   log: Log,
-  onStore: (reachable: boolean) => void,
+  status: StatusFile,
   signal: AbortSignal,
 ): Promise<SubnetManager> {
   const registry = await openRegistry(storeChoice(options), signal);
@@ -33,10 +34,15 @@ export async function openManager(
     renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
     onEvent: (event) => {
       logEvent(log, event);
-      if (event.kind === "store failing") onStore(false);
-      if (event.kind === "store recovered") onStore(true);
+      if (event.kind === "store failing") setStore(status, registry.kind, false);
+      if (event.kind === "store recovered") setStore(status, registry.kind, true);
     },
   });
+}
+
+export function setStore(status: StatusFile, kind: string, reachable: boolean): void {
+  if (status.status.store?.kind === kind && status.status.store.reachable === reachable) return;
+  status.set({ store: { kind, reachable, since: new Date().toISOString() } });
 }
 
 function logEvent(log: Log, event: SubnetEvent): void {

@@ -12,19 +12,20 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Lease } from "../lease/lease.ts";
 import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
-import { notifySystemd } from "../sys/notify.ts";
 import { sameFacts } from "./facts.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import type { Log } from "./log.ts";
-import { openManager } from "./open_manager.ts";
+import { openManager, setStore } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 import { requireNetAdmin } from "./privilege.ts";
 import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
+import { supervisor } from "./supervisor.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
 const HOST_SETTLES_MS = 100;
@@ -43,22 +44,22 @@ interface Daemon {
 /** Runs until `signal` aborts and leaves the data plane standing. Throws ConfigError, StoreError or what the kernel refused, with nothing half made. */
 export async function run(options: Options, version: string, log: Log, signal: AbortSignal): Promise<void> {
   requireNetAdmin();
-  using status = new StatusFile(join(dirname(options.subnetFile), "status.json"), version, (error) =>
-    log.error(error instanceof Error ? error.message : String(error)),
-  );
+  const onError = (error: unknown) => log.error(error instanceof Error ? error.message : String(error));
+  const statusFile = join(dirname(options.subnetFile), "status.json");
+  using status = new StatusFile(statusFile, version, onError, supervisor(onError));
+  using _watchdog = startWatchdog(process.env, process.pid, onError);
   try {
     using _health =
       options.healthzPort > 0
         ? serveHealth(options.healthzIp ?? "0.0.0.0", options.healthzPort, () => status.status.phase === "ready")
         : undefined;
-    const onStore = (reachable: boolean) =>
-      status.set({ store: { kind: "embedded", reachable, since: new Date().toISOString() } });
-    using manager = await openManager(options, log, onStore, signal);
-    onStore(true);
+    using manager = await openManager(options, log, status, signal);
     const config = await manager.networkConfig(signal, (reason) => {
       log.warn(`waiting: ${reason}`);
       status.set({ phase: "config", cause: reason });
     });
+    setStore(status, manager.kind, true);
+    log.info(`network configuration from ${manager.description}`);
     const plan = planOf(config, `${manager.description}: config`);
     for (const warning of plan.warnings) log.warn(warning);
     status.set({ network: plan.networks, backend: plan.backend.type });
@@ -81,6 +82,8 @@ async function work(daemon: Daemon): Promise<void> {
   let previous = readPrevious(options.subnetFile, networks, log);
   let place = placeOf(plan, options, host, kernel.nexthopObjects);
   let identity: unknown;
+  /** The subnet of this run. */
+  let held: PerFamily<Prefix> | undefined;
   while (!signal.aborted) {
     const { external, facts, links } = place;
     log.info(describePlace(place));
@@ -97,9 +100,14 @@ async function work(daemon: Daemon): Promise<void> {
       backendData: backend.leaseData(backendConfig, identity, networks),
     };
     const own = await manager.acquire(config, { attributes, previous }, signal);
-    log.info(
-      `Lease acquired: ${[own.subnet.ipv4, own.subnet.ipv6].filter((part) => part !== undefined).join(" and ")}`,
-    );
+    log.info(`Lease acquired: ${subnetText(own.subnet)}`);
+    if (held && !Bun.deepEquals(held, own.subnet)) {
+      log.error(
+        `this node's subnet is now ${subnetText(own.subnet)}, no longer ${subnetText(held)}, which another node has: containers keep addresses ` +
+          `that peers no longer reach until they are made anew (Docker: run mk-docker-opts.sh again and restart it)`,
+      );
+    }
+    held = own.subnet;
     const planner = new Planner(bindBackend(backend, backendConfig, identity, own, facts));
     const mtu = backend.mtu(backendConfig, facts, networks);
     status.set({ phase: "programming", subnet: own.subnet, mtu });
@@ -167,12 +175,11 @@ async function announce(
   kernel.stands = true;
   status.set({ phase: "ready" });
   log.info(`${options.subnetFile} written, flanneld is ready`);
-  try {
-    notifySystemd("READY=1\nSTATUS=ready");
-  } catch (error) {
-    log.warn(`cannot notify the supervisor: ${error instanceof Error ? error.message : error}`);
-  }
   return await stopped;
+}
+
+function subnetText({ ipv4, ipv6 }: PerFamily<Prefix>): string {
+  return [ipv4, ipv6].filter((part) => part !== undefined).join(" and ");
 }
 
 function aborted(signal: AbortSignal): Promise<"stopped"> {

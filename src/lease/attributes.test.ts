@@ -31,6 +31,16 @@ const VALUES: readonly [name: string, json: string, attributes: LeaseAttributes]
   ],
 ];
 
+test("formatLeaseAttributes leaves PublicIPv6 out in the form of etcd v2's time, unless there is one", () => {
+  const attributes = { publicIp: { ipv4 }, backendType: "vxlan", backendData: { ipv4: { VtepMAC: data.VtepMAC } } };
+  expect(formatLeaseAttributes(attributes, "etcd2")).toBe(
+    '{"PublicIP":"192.0.2.1","BackendType":"vxlan","BackendData":{"VtepMAC":"82:4b:b6:2f:54:4e"}}',
+  );
+  expect(formatLeaseAttributes({ ...attributes, publicIp: { ipv4, ipv6 } }, "etcd2")).toContain(
+    `"PublicIPv6":"${ipv6}"`,
+  );
+});
+
 describe.each(VALUES)("%s", (_, json, attributes) => {
   test("formatLeaseAttributes writes upstream's text", () => {
     expect(formatLeaseAttributes(attributes)).toBe(json);

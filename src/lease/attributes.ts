@@ -14,12 +14,15 @@ const BACKEND_DATA_KEY: Record<Family, string> = { ipv4: "BackendData", ipv6: "B
  */
 const MAX_VALUE_LENGTH = 16 * 1024;
 
-/** The JSON text of attributes, in upstream's field order: PublicIPv6 is null when absent, empty backend fields are left out. */
-export function formatLeaseAttributes(attributes: LeaseAttributes): string {
+/**
+ * The JSON text of attributes, in upstream's field order; empty backend fields are left out. PublicIPv6 is null when absent, except in the `etcd2` form:
+ * upstream's daemons of that time knew no IPv6, and what they write has no such field.
+ */
+export function formatLeaseAttributes(attributes: LeaseAttributes, form: "current" | "etcd2" = "current"): string {
   const { publicIp, backendType, backendData } = attributes;
   return JSON.stringify({
     PublicIP: publicIp.ipv4,
-    PublicIPv6: publicIp.ipv6 ?? null,
+    PublicIPv6: publicIp.ipv6 ?? (form === "etcd2" ? undefined : null),
     BackendType: backendType === "" ? undefined : backendType,
     BackendData: backendData.ipv4,
     BackendV6Data: backendData.ipv6,

@@ -94,7 +94,7 @@ async function tryAcquire(
   // What is carried over from a reservation stays one.
   const reserved = unfit.some(({ entry, subnet: had }) => entry.reserved && subnetsOverlap(had, subnet));
   const key = formatLeaseKey(subnet);
-  const value = formatLeaseAttributes(request.attributes);
+  const value = valueFor(registry, request);
   const created = await registry.create(key, value, reserved ? undefined : context.ttlMs, signal);
   if (created === "exists" || !(await holdsItsGround(registry, created, subnet, isOurs, snapshot, signal))) {
     context.onEvent({ kind: "contended", key });
@@ -104,6 +104,10 @@ async function tryAcquire(
   return { entry: created, subnet, snapshot };
 }
 
+function valueFor({ kind }: Registry, { attributes }: LeaseRequest): string {
+  return formatLeaseAttributes(attributes, kind === "etcd2" ? "etcd2" : "current");
+}
+
 /** Writes the attributes into our own entry, and gives it its full time again; a reservation stays one. */
 async function update(
   { registry, ttlMs }: AcquireContext,
@@ -111,7 +115,7 @@ async function update(
   request: LeaseRequest,
   signal: AbortSignal,
 ): Promise<RegistryEntry | undefined> {
-  const value = formatLeaseAttributes(request.attributes);
+  const value = valueFor(registry, request);
   const { reserved } = entry;
   if (entry.value !== value) {
     const replaced = await registry.replace(entry, value, reserved ? undefined : ttlMs, signal);

@@ -5,7 +5,8 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { AF_UNIX, bind, close, recvNow, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket } from "../../src/sys/libc.ts";
 import { becomes } from "./becomes.ts";
-import { DUAL_STACK, NETWORK, type Node, Underlay, until } from "./nodes.ts";
+import { DUAL_STACK, NETWORK, type Node, Underlay } from "./nodes.ts";
+import { until } from "./program.ts";
 import { LATE, peerLease } from "./store.ts";
 
 test.each(["SIGTERM", "SIGINT"] as const)(

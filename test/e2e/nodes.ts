@@ -1,105 +1,24 @@
-// Nodes for tests of the real flanneld: network namespaces on one switch, each with an eth0 in IPv4 and IPv6, all on one embedded store. Whatever a test
+// Nodes for tests of the real flanneld: network namespaces on one switch, each with an eth0 in IPv4 and IPv6, all on one store: an embedded one, or an etcd
+// cluster whose members are namespaces on the same switch. Whatever a test
 // makes goes away with its Underlay, also when it fails, and only what was started here is ever killed.
 //
 // FLANNELD names the flanneld to test, by default dist/flanneld. Needs root.
 
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseStatus, type Status } from "../../src/config/status.ts";
 import { parseSubnetEnv, previousLease } from "../../src/config/subnet_env.ts";
 import { type Family, familiesOf } from "../../src/ip/family.ts";
+import { type ClusterOptions, EtcdCluster } from "../etcd/cluster.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
+import { Program, until } from "./program.ts";
 import { Store } from "./store.ts";
 
 export const FLANNELD = resolve(process.env.FLANNELD ?? join(import.meta.dir, "../../dist/flanneld"));
 
-/** How long anything may take to come about; a loaded machine is slow, and a test that passes never waits for it. */
-const TIMEOUT_MS = 20_000;
-/** Lines of a log that show why a test failed. */
-const TAIL_LINES = 25;
-
 export const NETWORK = { Network: "10.5.0.0/16", Backend: { Type: "vxlan" } };
 export const DUAL_STACK = { ...NETWORK, EnableIPv6: true, IPv6Network: "fd00:5::/48" };
-
-/** A program, what it says and how it ends. It is killed with its owner. */
-export class Program implements AsyncDisposable {
-  readonly child: Bun.Subprocess<"ignore", number, number>;
-  readonly #log: string;
-
-  /** What it says goes to the file `log`: a pipe would stand still whenever this process waits for something else. */
-  constructor(command: readonly string[], log: string, environment: Readonly<Record<string, string>> = {}) {
-    this.#log = log;
-    const file = openSync(log, "a");
-    try {
-      const env = { ...process.env, ...environment };
-      this.child = Bun.spawn([...command], { env, stdin: "ignore", stdout: file, stderr: file });
-    } finally {
-      closeSync(file);
-    }
-  }
-
-  /** Standard output and standard error. */
-  get output(): string {
-    return readFileSync(this.#log, "utf8");
-  }
-
-  get pid(): number {
-    return this.child.pid;
-  }
-
-  get isAlive(): boolean {
-    return this.child.exitCode === null && this.child.signalCode === null;
-  }
-
-  /** The exit code; 128 + number for a signal. */
-  async exit(): Promise<number> {
-    await until(`the end of ${this.pid}`, () => !this.isAlive, this);
-    return await this.child.exited;
-  }
-
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number> {
-    this.child.kill(signal);
-    return await this.exit();
-  }
-
-  lines(pattern: RegExp): string[] {
-    return this.output.split("\n").filter((line) => pattern.test(line));
-  }
-
-  async says(pattern: RegExp): Promise<RegExpExecArray> {
-    return await until(
-      `"${pattern.source}" from ${this.child.pid}`,
-      () => pattern.exec(this.output) ?? undefined,
-      this,
-    );
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill("SIGKILL"); // wakes a stopped one too
-    await this.exit();
-  }
-}
-
-/** Polls until `look` finds something; throws with the end of what `witness` said when it ends or it takes too long. */
-export async function until<T>(
-  what: string,
-  look: () => T | undefined | false | Promise<T | undefined | false>,
-  witness?: Program,
-  timeoutMs = TIMEOUT_MS,
-): Promise<T> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    const ended = witness?.isAlive === false;
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    if (ended || performance.now() > end) {
-      const tail = witness?.output.trimEnd().split("\n").slice(-TAIL_LINES).join("\n") ?? "";
-      throw new Error(`${what}: not ${ended ? "before the end" : `within ${timeoutMs} ms`}\n${tail}`);
-    }
-    await Bun.sleep(5);
-  }
-}
 
 /** A flanneld at work on a node. */
 export class Flanneld extends Program {
@@ -222,8 +141,8 @@ export class Node {
     const { flags = [], environment = {}, under = [], storeFile, executable = FLANNELD } = options;
     const run = join(this.directory, options.directory ?? "run");
     mkdirSync(this.directory, { recursive: true });
-    const files = [`--store-file=${storeFile ?? this.#underlay.storeFile}`, `--subnet-file=${run}/subnet.env`];
-    const command = [...this.#enter, ...under, executable, ...files, ...flags];
+    const store = storeFile === undefined ? this.#underlay.storeFlags : [`--store-file=${storeFile}`];
+    const command = [...this.#enter, ...under, executable, ...store, `--subnet-file=${run}/subnet.env`, ...flags];
     return this.#underlay.own(
       new Flanneld(command, this.#underlay.newLog(), environment, `${run}/status.json`, () => this.#routes()),
     );
@@ -256,7 +175,12 @@ export interface UnderlayOptions {
   readonly families?: readonly Family[];
   /** The network configuration; undefined leaves the store without. */
   readonly config?: object | undefined;
+  /** etcd as the store, and the generation of its API that the nodes are told to use. */
+  readonly etcd?: Omit<ClusterOptions, "places"> & { readonly api?: "auto" | "2" | "3" };
 }
+
+/** Where etcd keeps the network. */
+const PREFIX = "/coreos.com/network";
 
 /** A switch with nodes, and the store that they share. */
 export class Underlay implements AsyncDisposable {
@@ -265,16 +189,27 @@ export class Underlay implements AsyncDisposable {
   readonly nodes: Node[] = [];
   readonly #switch = new Namespace();
   readonly #programs: Program[] = [];
+  readonly #members: Namespace[] = [];
   #store: Store | undefined;
+  #cluster: EtcdCluster | undefined;
+  #storeFlags: readonly string[] = [`--store-file=${this.storeFile}`];
 
-  static async open({ nodes = 2, families = ["ipv4", "ipv6"], ...rest }: UnderlayOptions = {}): Promise<Underlay> {
+  static async open({
+    nodes = 2,
+    families = ["ipv4", "ipv6"],
+    etcd,
+    ...rest
+  }: UnderlayOptions = {}): Promise<Underlay> {
     const underlay = new Underlay();
     try {
       run(`ip -n ${underlay.#switch.name} -batch -`, "link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
       for (let n = 1; n <= nodes; n++) underlay.#addNode(n, families);
       const config = "config" in rest ? rest.config : NETWORK;
-      underlay.#store = await Store.open(underlay.storeFile);
-      if (config) await underlay.store.configure(config);
+      if (etcd) await underlay.#startEtcd(etcd, config);
+      else {
+        underlay.#store = await Store.open(underlay.storeFile);
+        if (config) await underlay.store.configure(config);
+      }
       return underlay;
     } catch (error) {
       await underlay[Symbol.asyncDispose]();
@@ -293,10 +228,7 @@ export class Underlay implements AsyncDisposable {
     const node = new Node(this, n);
     this.nodes.push(node);
     const { name } = node.namespace;
-    run(
-      `ip -n ${this.#switch.name} -batch -`,
-      `link add p${n} type veth peer name eth0 netns ${name}\nlink set p${n} master br0 up\n`,
-    );
+    this.#plug(`p${n}`, name);
     const lines = ["link set lo up", "link set eth0 up"];
     if (families.includes("ipv4")) {
       lines.push(`address add ${node.address.ipv4}/24 dev eth0`, "route add default via 192.168.77.254 dev eth0");
@@ -307,6 +239,60 @@ export class Underlay implements AsyncDisposable {
     // Without the check for duplicates, whose second a link-local address would not be usable for.
     node.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad");
     for (const line of lines) run(`ip -n ${name} ${line}`);
+  }
+
+  #plug(port: string, namespace: string): void {
+    run(
+      `ip -n ${this.#switch.name} -batch -`,
+      `link add ${port} type veth peer name eth0 netns ${namespace}\nlink set ${port} master br0 up\n`,
+    );
+  }
+
+  /** Member n is at 192.168.77.(200 + n), on the port m<n> of the switch. */
+  async #startEtcd({ api = "auto", ...options }: NonNullable<UnderlayOptions["etcd"]>, config?: object): Promise<void> {
+    const places = Array.from({ length: options.members ?? 1 }, (_, i) => {
+      const namespace = new Namespace();
+      this.#members.push(namespace);
+      this.#plug(`m${i + 1}`, namespace.name);
+      const address = `192.168.77.${201 + i}`;
+      namespace.run(`ip link set lo up; ip link set eth0 up; ip address add ${address}/24 dev eth0`);
+      return { namespace: namespace.path, address };
+    });
+    this.#cluster = await EtcdCluster.start({ ...options, places });
+    const { tls } = options;
+    this.#storeFlags = [
+      `--etcd-endpoints=${this.cluster.endpoints.join(",")}`,
+      `--etcd-api=${api}`,
+      ...(tls ? [`--etcd-cafile=${tls.caFile}`] : []),
+      ...(tls?.client ? [`--etcd-certfile=${tls.client.certFile}`, `--etcd-keyfile=${tls.client.keyFile}`] : []),
+    ];
+    if (!config) return;
+    if (api === "2") this.cluster.ctl2("set", `${PREFIX}/config`, JSON.stringify(config));
+    else this.cluster.ctl("put", `${PREFIX}/config`, JSON.stringify(config));
+  }
+
+  /** A program outside of all nodes. */
+  program(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Program {
+    return this.own(new Program(command, this.newLog(), environment));
+  }
+
+  /** The switch drops everything from and to a port: p<n> of a node, m<n> of a member. Links stay up, nothing is refused. */
+  cut(port: string): void {
+    this.#switch.run(`bridge link set dev ${port} state 0`);
+  }
+
+  heal(port: string): void {
+    this.#switch.run(`bridge link set dev ${port} state 3`);
+  }
+
+  get cluster(): EtcdCluster {
+    if (!this.#cluster) throw new Error("The store is no etcd cluster");
+    return this.#cluster;
+  }
+
+  /** How a flanneld is told of the store. */
+  get storeFlags(): readonly string[] {
+    return this.#storeFlags;
   }
 
   /** The path of a log that nobody else writes. */
@@ -327,8 +313,10 @@ export class Underlay implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#programs.map((program) => program[Symbol.asyncDispose]()));
+    await this.#cluster?.[Symbol.asyncDispose]();
     this.#store?.[Symbol.dispose]();
     for (const { namespace } of this.nodes) namespace[Symbol.dispose]();
+    for (const namespace of this.#members) namespace[Symbol.dispose]();
     this.#switch[Symbol.dispose]();
     rmSync(this.directory, { recursive: true, force: true });
   }

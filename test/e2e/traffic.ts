@@ -1,7 +1,8 @@
 // Traffic that runs while something happens to flanneld: a thousand packets a second, and a TCP stream. Both are counted by their own programs.
 
 import { outageOf, parseReplies } from "../../src/ctl/lab/outage.ts";
-import { type Node, type Program, until } from "./nodes.ts";
+import type { Node } from "./nodes.ts";
+import { type Program, until } from "./program.ts";
 
 /** ping(8), a packet every millisecond. Its numbers wrap after 65 s. */
 export class PingStream {

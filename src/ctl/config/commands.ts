@@ -48,8 +48,7 @@ export async function check(
     reportFaults(checked, session);
     if (checked.kind === "right") {
       for (const text of meaningOf(checked.plan)) line(session.out, text);
-      for (const warning of checked.warnings)
-        line(session.err, paint(session.err, "yellow", `warning: ${warning}`));
+      for (const warning of checked.warnings) line(session.err, paint(session.err, "yellow", `warning: ${warning}`));
     }
   }
   return checked.kind === "right" ? 0 : 1;

@@ -149,7 +149,12 @@ export class Migration {
         case "replace":
           return entry && registry.replace(entry, step.value, ttlMs, signal);
         case "renew":
-          return entry && registry.renew(entry, ttlMs ?? 1, signal);
+          if (!entry) return undefined;
+          // With etcd v3 a renewal gives the whole time that the key's etcd lease was granted for, and the copy would end later than
+          // its origin.
+          return registry.kind === "etcd3"
+            ? registry.replace(entry, entry.value, ttlMs, signal)
+            : registry.renew(entry, ttlMs ?? 1, signal);
         case "remove":
           return entry && registry.remove(entry, signal);
         case "evict":
