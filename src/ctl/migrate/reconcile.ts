@@ -171,13 +171,14 @@ function copyTo(
   return { step: { kind, on, value, endsAt }, agreed: { value, reserved, owner: otherSide(on), copyEndsAt: endsAt } };
 }
 
-/** The side that a node renewed last. As long as the copy ends its margin earlier, the owner stays. */
+/**
+ * The side that a node renewed last: the copy's end is its margin earlier, so half of that parts the two cases, and clocks that count
+ * in seconds do no harm.
+ */
 function ownerOf(from: number, to: number, agreed: Agreed | undefined, timing: CopyTiming, now: number): Side {
   const ends = { from, to };
-  const owner = agreed?.owner ?? (from > to ? "from" : "to");
+  const owner = agreed?.owner ?? "from";
   const copy = otherSide(owner);
-  // Without memory there is no copy known that could have caught up.
-  if (!agreed) return owner;
   return ends[copy] > ends[owner] - marginOf(ends[owner], timing, now) / 2 ? copy : owner;
 }
 
