@@ -16,7 +16,7 @@ const CONFIG = {
     default: { expiry: "87600h" },
     profiles: {
       kubernetes: { usages: ["signing", "key encipherment", "server auth", "client auth"], expiry: "17520h" },
-      signer: { usages: ["digital signature", "content commitment", "code signing", "timestamping"] },
+      signer: { usages: ["digital signature", "content committment", "code signing", "timestamping"], expiry: "1h" },
     },
   },
 };
