@@ -231,8 +231,8 @@ test("reserve: a node that has another subnet keeps it, and that is said", async
 });
 
 test.each([
-  ["10.5.2.0/24 --public-ip=192.0.2.9", 1, "10.5.2.0-24 is leased by 192.0.2.2"],
-  ["10.5.3.0/24 --public-ip=192.0.2.9", 1, "10.5.3.0-24 is reserved by 192.0.2.3"],
+  ["10.5.2.0/24 --public-ip=192.0.2.9", 1, "it is leased by 192.0.2.2"],
+  ["10.5.3.0/24 --public-ip=192.0.2.9", 1, "it is reserved by 192.0.2.3"],
   ["10.5.9.0/25 --public-ip=192.0.2.9", 1, "want a /24 of 10.5.0.0/16 from 10.5.1.0/24 to 10.5.255.0/24"],
   ["10.5.0.0/24 --public-ip=192.0.2.9", 1, "want a /24 of 10.5.0.0/16"],
   ["10.5.9.1/24 --public-ip=192.0.2.9", 2, "without host bits"],
