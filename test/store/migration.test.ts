@@ -88,7 +88,7 @@ test.each([
   const migration = stores.migration();
   const before = await stores.acquire("from", "192.0.2.1");
   await stores.inStep(migration);
-  stores.pass(10 * HOUR);
+  stores.pass(afterMs);
   const after = await stores.acquire("to", "192.0.2.1", vni);
   expect(after.key).toBe(before.key);
   const { owned } = await stores.inStep(migration);
