@@ -80,31 +80,30 @@ test("what is removed on its node's side goes at once; a copy that is removed co
 });
 
 test.each([
-  ["that writes the same value", 1],
-  ["that writes another value", 2],
-])(
-  "a node %s after its move keeps its subnet, and its old side's nodes see it for as long as it lives",
-  async (_, vni) => {
-    const stores = await open();
-    const migration = stores.migration();
-    const before = await stores.acquire("from", "192.0.2.1");
+  ["that writes the same value", 1, 10 * HOUR],
+  ["that writes another value", 2, 10 * HOUR],
+  ["that moves seconds after a renewal", 1, 5_000],
+])("a node %s keeps its subnet, and its old side's nodes see it for as long as it lives", async (_, vni, afterMs) => {
+  const stores = await open();
+  const migration = stores.migration();
+  const before = await stores.acquire("from", "192.0.2.1");
+  await stores.inStep(migration);
+  stores.pass(afterMs);
+  const after = await stores.acquire("to", "192.0.2.1", vni);
+  expect(after.key).toBe(before.key);
+  const { owned } = await stores.inStep(migration);
+  expect(owned).toEqual({ from: [], to: [before.key] });
+  expect((await stores.inStep(migration)).owned).toEqual(owned);
+  await expectInStep(stores);
+  for (let day = 0; day < 3; day++) {
+    stores.pass(23 * HOUR);
+    await stores.acquire("to", "192.0.2.1", vni);
     await stores.inStep(migration);
-    stores.pass(10 * HOUR);
-    const after = await stores.acquire("to", "192.0.2.1", vni);
-    expect(after.key).toBe(before.key);
-    const { owned } = await stores.inStep(migration);
-    expect(owned).toEqual({ from: [], to: [before.key] });
-    await expectInStep(stores);
-    for (let day = 0; day < 3; day++) {
-      stores.pass(23 * HOUR);
-      await stores.acquire("to", "192.0.2.1", vni);
-      await stores.inStep(migration);
-      expect(await stores.left("from", before.key)).toBe(24 * 60 - 1);
-    }
-    // The same, seen by a migration that has no memory of the move.
-    expect((await stores.inStep(stores.migration())).owned.to).toEqual([before.key]);
-  },
-);
+    expect(await stores.left("from", before.key)).toBe(24 * 60 - 1);
+  }
+  // The same, seen by a migration that has no memory of the move.
+  expect((await stores.inStep(stores.migration())).owned.to).toEqual([before.key]);
+});
 
 test("two nodes that took one subnet at the same time: the old side's node learns of it and takes another", async () => {
   const stores = await open();

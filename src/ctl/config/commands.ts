@@ -184,8 +184,11 @@ function endangeredText({ key, publicIp, reserved }: Endangered): string {
 }
 
 function reportFaults(checked: Checked, session: Session): void {
-  if (checked.kind === "wrong")
-    for (const fault of checked.faults) line(session.err, paint(session.err, "red", faultLine(fault)));
+  if (checked.kind === "right") return;
+  for (const fault of checked.faults) {
+    line(session.err, paint(session.err, "red", faultLine(fault)));
+    for (const text of fault.excerpt ?? []) line(session.err, text);
+  }
 }
 
 function checkedJson(source: string, checked: Checked): object {

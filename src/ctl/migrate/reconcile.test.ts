@@ -156,6 +156,21 @@ const ROWS: readonly Row[] = [
     step: "nothing",
     owner: "to",
   },
+  {
+    what: "a node that moved just after it had renewed stays moved, though both sides end almost together",
+    from: lease(X, 24 * HOUR - 5_000),
+    to: lease(X, 24 * HOUR),
+    agreed: { value: X, reserved: false, owner: "to", copyEndsAt: NOW + 24 * HOUR - 5_000 },
+    step: "nothing",
+    owner: "to",
+  },
+  {
+    what: "also at a restart",
+    from: lease(X, 24 * HOUR - 5_000),
+    to: lease(X, 24 * HOUR),
+    step: "nothing",
+    owner: "to",
+  },
   { what: "reservations need no renewal", from: reservation(X), to: reservation(X), step: "nothing", owner: "to" },
   {
     what: "unknown ends change nothing",

@@ -84,7 +84,7 @@ function single(side: Side, held: Held, agreed: Agreed | undefined, timing: Copy
   const wasRemoved = agreed !== undefined && (agreed.owner === missing || agreed.reserved);
   if (wasRemoved && held.value === agreed.value && held.reserved === agreed.reserved) {
     if (!held.reserved && held.endsAt === undefined) return { step: undefined, agreed };
-    if (!wasRenewed(held, agreed, timing, now)) return { step: { kind: "remove", on: side }, agreed: undefined };
+    if (!wasRenewed(held.endsAt, agreed, timing, now)) return { step: { kind: "remove", on: side }, agreed: undefined };
   }
   return copyTo("create", missing, held, agreed, timing, now);
 }
@@ -171,19 +171,20 @@ function copyTo(
   return { step: { kind, on, value, endsAt }, agreed: { value, reserved, owner: otherSide(on), copyEndsAt: endsAt } };
 }
 
-/** The side that a node renewed last. As long as the copy ends its margin earlier, the owner stays. */
+/**
+ * The side that a node renewed last. With memory: the owner, unless the copy ends later than it was made to. Without: a copy ends its
+ * margin earlier than its origin, and half of that parts the two cases, so that clocks that count in seconds do no harm.
+ */
 function ownerOf(from: number, to: number, agreed: Agreed | undefined, timing: CopyTiming, now: number): Side {
   const ends = { from, to };
-  const owner = agreed?.owner ?? (from > to ? "from" : "to");
-  const copy = otherSide(owner);
-  // Without memory there is no copy known that could have caught up.
-  if (!agreed) return owner;
-  return ends[copy] > ends[owner] - marginOf(ends[owner], timing, now) / 2 ? copy : owner;
+  if (!agreed) return from > to + marginOf(from, timing, now) / 2 ? "from" : "to";
+  const copy = otherSide(agreed.owner);
+  return wasRenewed(ends[copy], agreed, timing, now) ? copy : agreed.owner;
 }
 
-function wasRenewed(held: Held, agreed: Agreed, timing: CopyTiming, now: number): boolean {
-  if (held.endsAt === undefined || agreed.copyEndsAt === undefined) return false;
-  return held.endsAt > agreed.copyEndsAt + marginOf(held.endsAt, timing, now) / 2;
+function wasRenewed(endsAt: number | undefined, agreed: Agreed, timing: CopyTiming, now: number): boolean {
+  if (endsAt === undefined || agreed.copyEndsAt === undefined) return false;
+  return endsAt > agreed.copyEndsAt + marginOf(endsAt, timing, now) / 2;
 }
 
 function copyEnd(originEndsAt: number | undefined, timing: CopyTiming, now: number): number | undefined {

@@ -5,8 +5,8 @@ import { type Address, parseAddress } from "../../ip/address.ts";
 import { FAMILIES, type PerFamily } from "../../ip/family.ts";
 import { contains, containsAddress, type Prefix, parsePrefix } from "../../ip/prefix.ts";
 import { parseLeaseAttributes } from "../../lease/attributes.ts";
-import { formatLeaseKey, parseLeaseKey } from "../../lease/key.ts";
-import { subnetsOverlap } from "../../subnet/known_lease.ts";
+import { formatLeaseKey, type LeaseKey, parseLeaseKey } from "../../lease/key.ts";
+import { SubnetIndex } from "../../lease/subnet_index.ts";
 import type { Registry, RegistryEntry } from "../../subnet/registry.ts";
 import { inBatches } from "../in_batches.ts";
 
@@ -22,6 +22,8 @@ export interface Listed {
   readonly fault: string | undefined;
 }
 
+const ALL = { ipv4: "0.0.0.0/0" as Prefix, ipv6: "::/0" as Prefix };
+
 /** `entries` in order of creation, which decides between two that overlap. */
 export function listLeases(
   entries: readonly RegistryEntry[],
@@ -29,21 +31,22 @@ export function listLeases(
   ends: ReadonlyMap<string, number | undefined>,
 ): Listed[] {
   const listed: Listed[] = [];
-  const admitted: Listed[] = [];
+  const taken = { ipv4: new SubnetIndex(ALL.ipv4), ipv6: new SubnetIndex(ALL.ipv6) };
   for (const entry of entries) {
     const subnet = parseLeaseKey(entry.key) ?? {};
     const parsed = parseLeaseAttributes(entry.value);
     const attributes = "kind" in parsed ? { publicIp: {}, backendType: "", backendData: {} } : parsed;
-    const rival = admitted.find((other) => subnetsOverlap(other.subnet, subnet));
+    const rival = FAMILIES.flatMap((family) => (subnet[family] && taken[family].overlapping(subnet[family])) ?? [])[0];
     const fault =
       Object.keys(subnet).length === 0
         ? "its key is not a subnet in the form 10.5.2.0-24"
         : "kind" in parsed
           ? parsed.reason
-          : (outside(subnet, config) ?? (rival && `it overlaps ${rival.entry.key}, which was there before`));
+          : (outside(subnet, config) ?? (rival && `it overlaps ${rival}, which was there before`));
     const lease = { ...attributes, entry, subnet, endsAt: entry.expiresAt ?? ends.get(entry.key), fault };
     listed.push(lease);
-    if (fault === undefined) admitted.push(lease);
+    if (fault !== undefined) continue;
+    for (const family of FAMILIES) if (subnet[family]) taken[family].add(subnet[family], entry.key as LeaseKey);
   }
   return listed;
 }

@@ -41,7 +41,7 @@ export async function reserveSubnet(
     (lease) =>
       subnetsOverlap(lease.subnet, subnet) && !(lease.entry.key === key && hasPublicIp(lease.attributes, publicIp)),
   );
-  if (rival) throw new Error(`cannot reserve ${key}: ${rivalText(rival, store)}`);
+  if (rival) throw new Error(`cannot reserve ${key}: ${rivalText(rival, key, store)}`);
   const present = leases.find(({ entry }) => entry.key === key);
   const elsewhere = leases.find((lease) => lease.entry.key !== key && hasPublicIp(lease.attributes, publicIp));
   let entry = present?.entry;
@@ -128,11 +128,11 @@ function whyUnfit({ ranges }: NetworkConfig): string {
   return `want ${Object.values(wanted).join(" and ")}`;
 }
 
-function rivalText({ entry, attributes }: KnownLease, store: Registry): string {
+function rivalText({ entry, attributes }: KnownLease, key: string, store: Registry): string {
   const owner =
     Object.values(attributes?.publicIp ?? ({} as PerFamily<Prefix>)).join(" ") || "a node whose value does not parse";
   const kind = entry.reserved ? "is reserved" : "is leased";
-  return `${entry.key} ${kind} by ${owner} in ${store.description}; ${entry.reserved ? "unreserve it" : "revoke that lease"} first`;
+  return `${entry.key === key ? "it" : entry.key} ${kind} by ${owner} in ${store.description}; ${entry.reserved ? "unreserve it" : "revoke that lease"} first`;
 }
 
 function orConflict(result: RegistryEntry | "exists" | "conflict", key: string, store: Registry): RegistryEntry {
