@@ -4,11 +4,12 @@ MACHINE := $(shell uname -m)
 BUN := node_modules/@oven/bun-linux-$(MACHINE:x86_64=x64-baseline)/bin/bun
 BIOME := node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(MACHINE:x86_64=x64))/biome
 TSC := $(BUN) node_modules/typescript/bin/tsc
+VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build check format test test-unit demo bench docs proto tools test-tools clean
+.PHONY: all build dist check format test test-unit demo bench docs proto tools test-tools clean
 
 all: build
 
@@ -26,6 +27,11 @@ node_modules/.installed: package.json package-lock.json
 	@echo "installing npm packages"
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
+
+# dist/flannel-ts-VERSION-linux-ARCH.tar.gz: all that a host needs, with checksums.
+dist: build
+	@packaging/make-tarball.sh dist/flanneld dist $(VERSION) $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
+	@cat dist/SHA256SUMS
 
 # Formatter and linter, types, unit tests: seconds.
 check: node_modules/.installed
@@ -62,7 +68,7 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl
+	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl
 
 clean:
 	rm -rf dist node_modules

@@ -13,7 +13,7 @@ import type { Registry } from "../src/subnet/registry.ts";
 export const DEVICE = "flannel.1";
 export const NETWORK = "10.0.0.0/8";
 /** Above the subnets of the peers, so that no own lease is in their way. */
-const NETWORK_CONFIG = JSON.stringify({
+export const NETWORK_CONFIG = JSON.stringify({
   Network: NETWORK,
   SubnetLen: 24,
   SubnetMin: "10.1.0.0",

@@ -35,9 +35,10 @@ export class Daemon implements AsyncDisposable {
     this.#log = join(node.directory, "flanneld.err");
     const command = [
       executable,
-      `--store-file=${node.store}`,
+      ...node.storeFlags,
       `--subnet-file=${join(node.directory, "subnet.env")}`,
       "--iface=eth0",
+      ...node.flags,
     ];
     this.startedAt = now();
     this.#child = inNamespace(node.namespace.path, () =>
@@ -70,6 +71,10 @@ export class BenchNode implements Disposable {
   readonly namespace = new Namespace();
   readonly directory = mkdtempSync(join(tmpdir(), "flannel-bench-"));
   readonly store = join(this.directory, "store.db");
+  /** How flanneld is told of its store: the embedded one of `store`, unless this is changed. */
+  storeFlags: readonly string[] = [`--store-file=${this.store}`];
+  /** Further flags. */
+  flags: readonly string[] = [];
 
   constructor() {
     addExternalInterface(this.namespace);

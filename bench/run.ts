@@ -12,6 +12,7 @@ import type { Bench, Benchmark } from "./bench.ts";
 import { burst } from "./burst.ts";
 import { converge } from "./converge.ts";
 import { drift } from "./drift.ts";
+import { etcd } from "./etcd.ts";
 import { events } from "./events.ts";
 import { Stores } from "./leases.ts";
 import { describeMachine, lookAtMachine } from "./machine.ts";
@@ -20,7 +21,7 @@ import { rest } from "./rest.ts";
 import { start } from "./start.ts";
 import { formatTable, type Table, tableAsJson } from "./table.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { start, rest, events, converge, burst, repair, drift };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { start, rest, events, converge, burst, repair, drift, etcd };
 /** As the Makefile builds flanneld. */
 const COMPILE = ["--compile", "--minify", "--bytecode", "--format=esm", "--splitting"];
 const NO_AUTOLOAD = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];

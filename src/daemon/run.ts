@@ -12,7 +12,6 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Lease } from "../lease/lease.ts";
 import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
-import { notifySystemd } from "../sys/notify.ts";
 import { sameFacts } from "./facts.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
@@ -25,6 +24,8 @@ import { requireNetAdmin } from "./privilege.ts";
 import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
+import { supervisor } from "./supervisor.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
 const HOST_SETTLES_MS = 100;
@@ -43,9 +44,10 @@ interface Daemon {
 /** Runs until `signal` aborts and leaves the data plane standing. Throws ConfigError, StoreError or what the kernel refused, with nothing half made. */
 export async function run(options: Options, version: string, log: Log, signal: AbortSignal): Promise<void> {
   requireNetAdmin();
-  using status = new StatusFile(join(dirname(options.subnetFile), "status.json"), version, (error) =>
-    log.error(error instanceof Error ? error.message : String(error)),
-  );
+  const onError = (error: unknown) => log.error(error instanceof Error ? error.message : String(error));
+  const statusFile = join(dirname(options.subnetFile), "status.json");
+  using status = new StatusFile(statusFile, version, onError, supervisor(onError));
+  using _watchdog = startWatchdog(process.env, process.pid, onError);
   try {
     using _health =
       options.healthzPort > 0
@@ -173,11 +175,6 @@ async function announce(
   kernel.stands = true;
   status.set({ phase: "ready" });
   log.info(`${options.subnetFile} written, flanneld is ready`);
-  try {
-    notifySystemd("READY=1\nSTATUS=ready");
-  } catch (error) {
-    log.warn(`cannot notify the supervisor: ${error instanceof Error ? error.message : error}`);
-  }
   return await stopped;
 }
 

@@ -11,11 +11,19 @@ type Fields = Partial<Omit<Status, "version" | "pid" | "startTime" | "since">>;
 export class StatusFile {
   readonly #path: string;
   readonly #onError: (error: unknown) => void;
+  readonly #onWrite: (status: Status) => void;
   #status: Status;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(path: string, version: string, onError: (error: unknown) => void) {
+  /** `onWrite` is told each status that is written. */
+  constructor(
+    path: string,
+    version: string,
+    onError: (error: unknown) => void,
+    onWrite: (status: Status) => void = () => {},
+  ) {
     this.#path = path;
+    this.#onWrite = onWrite;
     this.#onError = onError;
     const since = new Date().toISOString();
     this.#status = { version, pid: process.pid, startTime: processStartTime(), phase: "config", since };
@@ -42,6 +50,7 @@ export class StatusFile {
     } catch (error) {
       this.#onError(error);
     }
+    this.#onWrite(this.#status);
   }
 
   [Symbol.dispose](): void {

@@ -271,6 +271,11 @@ export class Underlay implements AsyncDisposable {
     else this.cluster.ctl("put", `${PREFIX}/config`, JSON.stringify(config));
   }
 
+  /** A program outside of all nodes. */
+  program(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Program {
+    return this.own(new Program(command, this.newLog(), environment));
+  }
+
   /** The switch drops everything from and to a port: p<n> of a node, m<n> of a member. Links stay up, nothing is refused. */
   cut(port: string): void {
     this.#switch.run(`bridge link set dev ${port} state 0`);

@@ -38,8 +38,8 @@ export class Program implements AsyncDisposable {
   }
 
   /** The exit code; 128 + number for a signal. */
-  async exit(): Promise<number> {
-    await until(`the end of ${this.pid}`, () => !this.isAlive, this);
+  async exit(timeoutMs = TIMEOUT_MS): Promise<number> {
+    await until(`the end of ${this.pid}`, () => !this.isAlive, this, timeoutMs);
     return await this.child.exited;
   }
 

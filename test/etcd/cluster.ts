@@ -65,6 +65,10 @@ export class EtcdMember {
     return this.#child.pid;
   }
 
+  get runs(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** What etcd wrote so far. */
   get log(): string {
     return readFileSync(this.#log, "utf8");
@@ -210,6 +214,19 @@ export class EtcdCluster implements AsyncDisposable {
       env: { ...env, ETCDCTL_API: api },
     });
     return { code: exitCode, output: `${stdout}${stderr}`.trim() };
+  }
+
+  /** curl(1) where the cluster is, with a configuration file's text: many requests on one connection. */
+  curl(config: string): string {
+    const { places, tls } = this.#options;
+    const enter = places?.[0] ? ["nsenter", `--net=${places[0].namespace}`] : [];
+    const secure = [
+      ...(tls ? ["--cacert", tls.caFile] : []),
+      ...(tls?.client ? ["--cert", tls.client.certFile, "--key", tls.client.keyFile] : []),
+    ];
+    const command = [...enter, "curl", "--silent", "--show-error", "--fail", ...secure, "--config", "-"];
+    const { exitCode, stdout, stderr } = Bun.spawnSync(command, { stdin: Buffer.from(config) });
+    return done("curl", { code: exitCode, output: `${stdout}${stderr}` });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
