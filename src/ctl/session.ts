@@ -3,11 +3,15 @@
 import type { Input } from "./input.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface Session {
+/** Where a run writes. */
+export interface Outputs {
   /** Results. */
   readonly out: Terminal;
   /** Faults; and progress, where results are for a program to read. */
   readonly err: Terminal;
+}
+
+export interface Session extends Outputs {
   readonly input: Input;
   /**
    * Runs a subcommand's work and keeps its exit code. `signal` aborts at the first Ctrl-C (SIGINT), SIGTERM or

@@ -16,8 +16,7 @@ import { DAY_MS, lifetimeFrom } from "../../src/ctl/certs/expiry.ts";
 import type { KeySpec } from "../../src/ctl/certs/key_pair.ts";
 import { renew } from "../../src/ctl/certs/renew.ts";
 import { usagesOf } from "../../src/ctl/certs/usage.ts";
-import { inputOf } from "../../src/ctl/input.ts";
-import type { Session } from "../../src/ctl/session.ts";
+import type { Outputs } from "../../src/ctl/session.ts";
 import { type Member, startMember } from "./member.ts";
 
 const KEYS: readonly KeySpec[] = [
@@ -27,12 +26,7 @@ const KEYS: readonly KeySpec[] = [
 ];
 
 const quiet = { live: false, colours: false, columns: 80, rows: 24, write: () => {} };
-const session: Session = {
-  out: quiet,
-  err: quiet,
-  input: inputOf(process.stdin),
-  run: () => Promise.reject(new Error("not called")),
-};
+const session: Outputs = { out: quiet, err: quiet };
 
 describe.each(KEYS)("with keys $algorithm:$bits, etcd with mutual TLS", (key) => {
   const now = new Date();
