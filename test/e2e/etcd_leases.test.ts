@@ -7,7 +7,7 @@ import { CertificateDirectory } from "../etcd/certificates.ts";
 import { becomes } from "./becomes.ts";
 import { open, route, routesOf } from "./etcd_network.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { NETWORK, type Node, Underlay } from "./nodes.ts";
+import { DUAL_STACK, NETWORK, type Node, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 
@@ -58,6 +58,32 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
       await daemon.stop("SIGKILL");
       await becomes(() => routesOf(watcher), [], 20_000);
       expect(store.keys()).toEqual([leaseKey(watcher.subnet())]);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "a network of IPv6 alone is refused, since etcd's keys cannot carry it",
+    async () => {
+      const config = { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fd00:5::/48", Backend: { Type: "vxlan" } };
+      await using underlay = await Underlay.open({ nodes: 1, config, etcd });
+      const flanneld = underlay.node(1).flanneld();
+      expect(await flanneld.exit()).toBe(1);
+      expect(flanneld.output).toContain("config: EnableIPv4: got false, want true: a lease's key in etcd begins with");
+      expect(new EtcdStore(underlay.cluster, api).keys()).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "dual stack works, with upstream's key of both subnets",
+    async () => {
+      await using underlay = await Underlay.open({ config: DUAL_STACK, etcd });
+      const [one, other] = [underlay.node(1), underlay.node(2)];
+      await Promise.all([one, other].map((node) => node.flanneld().peers(1)));
+      for (const family of ["ipv4", "ipv6"] as const) expect(await one.ping(other.overlay(family))).toBe(3);
+      const key = `${leaseKey(one.subnet())}&${leaseKey(one.subnet("ipv6"))}`;
+      expect(new EtcdStore(underlay.cluster, api).keys()).toContain(key);
     },
     TEST_MS,
   );

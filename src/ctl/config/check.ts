@@ -9,6 +9,8 @@ import type { SubnetRange } from "../../config/network.ts";
 import { type Plan, planOf } from "../../daemon/prepare.ts";
 import { FAMILIES, type Family } from "../../ip/family.ts";
 import { subnetCount } from "../../subnet/allocation.ts";
+import type { Registry } from "../../subnet/registry.ts";
+import { ipv4NeededBy } from "../../subnet/registry_manager.ts";
 import { isSecret, NOT_SHOWN } from "./change.ts";
 
 export type Checked =
@@ -16,10 +18,11 @@ export type Checked =
   /** All that is wrong. */
   | { readonly kind: "wrong"; readonly faults: readonly Fault[]; readonly warnings: readonly string[] };
 
-/** `source`: where the text is from, for messages. */
-export function checkConfig(text: string, source: string): Checked {
+/** `source`: where the text is from, for messages. `store`: where it is to be, if it matters. */
+export function checkConfig(text: string, source: string, store?: Registry): Checked {
   const faults: Fault[] = [];
-  const config = collected(() => parseNetworkConfig(text, source), faults);
+  const ipv4Needed = store && ipv4NeededBy(store);
+  const config = collected(() => parseNetworkConfig(text, source, ipv4Needed), faults);
   if (!config) {
     // flanneld comes to the backend's part only when the rest is right; who mends a text wants to know at once.
     const known = new Set(faults.map(({ where }) => where));
