@@ -1,6 +1,7 @@
 // The registry of --etcd-api=auto: asks both generations for the configuration until one has it (generation.ts), and is that
 // one from then on. Each one's library is loaded when it is asked; the other one's connections end with the decision.
 
+import { posix } from "node:path";
 import type { Batch, Registry, RegistryEntry, RegistryKind, Revision, Snapshot, StoredConfig } from "../registry.ts";
 import { StoreError } from "../store_error.ts";
 import { type Answer, type Decision, decideGeneration, type Generation } from "./generation.ts";
@@ -27,6 +28,10 @@ export class AutoRegistry implements Registry {
   /** Before the decision the one that is preferred. */
   get kind(): RegistryKind {
     return this.#chosen?.kind ?? "etcd3";
+  }
+
+  get configKey(): string {
+    return posix.join(this.#options.prefix, "config");
   }
 
   get description(): string {
@@ -130,8 +135,7 @@ export class AutoRegistry implements Registry {
     signal.throwIfAborted();
     const [v3, v2] = await Promise.all([this.#ask("v3", signal), this.#ask("v2", signal)]);
     signal.throwIfAborted();
-    const configKey = `${this.#options.prefix.replace(/\/+$/, "")}/config`;
-    const decision: Decision = decideGeneration(v3, v2, configKey, this.#place);
+    const decision: Decision = decideGeneration(v3, v2, this.configKey, this.#place);
     if (decision.kind === "failed") throw decision.error;
     if (decision.kind === "chosen" && !this.#chosen) {
       this.#chosen = await this.#open(decision.generation);

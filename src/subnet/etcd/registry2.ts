@@ -29,6 +29,10 @@ export class Etcd2Registry implements Registry {
     this.#now = now;
   }
 
+  get configKey(): string {
+    return this.#keys.configKey;
+  }
+
   get description(): string {
     return `etcd v2 at ${this.#http.description}`;
   }

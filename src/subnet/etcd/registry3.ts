@@ -34,7 +34,7 @@ export class Etcd3Registry implements Registry {
   readonly #client: RpcClient;
   readonly #leases: Leases3;
   readonly #history = new History();
-  readonly #configKey: string;
+  readonly configKey: string;
   /** With its slash. */
   readonly #directory: string;
   readonly #clock: () => number;
@@ -42,7 +42,7 @@ export class Etcd3Registry implements Registry {
   constructor(options: EtcdOptions, clock: () => number = Date.now) {
     this.#client = new RpcClient(options);
     this.#leases = new Leases3(this.#client);
-    this.#configKey = posix.join(options.prefix, "config");
+    this.configKey = posix.join(options.prefix, "config");
     this.#directory = `${posix.join(options.prefix, "subnets")}/`;
     this.#clock = clock;
   }
@@ -52,14 +52,14 @@ export class Etcd3Registry implements Registry {
   }
 
   async config(signal: AbortSignal): Promise<StoredConfig> {
-    const { kvs, history, revision } = await this.#range({ key: this.#configKey }, signal);
+    const { kvs, history, revision } = await this.#range({ key: this.configKey }, signal);
     return { text: kvs[0] && decoder.decode(kvs[0].value), revision: formatPoint({ history, revision, lease: 0n }) };
   }
 
   async setConfig(text: string, signal: AbortSignal): Promise<void> {
-    const request = { key: encoder.encode(this.#configKey), value: encoder.encode(text) };
+    const request = { key: encoder.encode(this.configKey), value: encoder.encode(text) };
     await this.#client.call(
-      this.#writing(this.#configKey),
+      this.#writing(this.configKey),
       false,
       ({ kv }, options) => kv.put(request, options),
       signal,
@@ -67,7 +67,7 @@ export class Etcd3Registry implements Registry {
   }
 
   async *watchConfig(since: Revision, signal: AbortSignal): AsyncGenerator<StoredConfig, void, undefined> {
-    const watched = { key: encoder.encode(this.#configKey), rangeEnd: new Uint8Array(), object: this.#configKey };
+    const watched = { key: encoder.encode(this.configKey), rangeEnd: new Uint8Array(), object: this.configKey };
     for await (const { events, point } of watchEvents(this.#client, this.#history, watched, since, signal)) {
       const last = events.at(-1);
       if (!last) continue;
@@ -216,13 +216,16 @@ export class Etcd3Registry implements Registry {
   /** Puts under a lease granted for it, which goes again when nothing was put. */
   async #putAnew(key: string, value: string, at: Point, ttlMs: number | undefined, signal: AbortSignal) {
     const granted = ttlMs === undefined ? undefined : await this.#leases.grant(ttlMs, signal);
-    let put: RegistryEntry | undefined;
+    // Also when it is not known whether it was put: what is revoked is certainly gone, and can be created again.
+    const withdraw = () => (granted ? this.#leases.withdraw(granted.id) : Promise.resolve());
     try {
-      put = await this.#put(key, value, at, granted, signal);
+      const put = await this.#put(key, value, at, granted, signal);
+      if (!put) await withdraw();
       return put;
-    } finally {
-      // Also when it is not known whether it was put: what is revoked is certainly gone, and can be created again.
-      if (!put && granted) await this.#leases.withdraw(granted.id);
+    } catch (error) {
+      // Nobody who gave up, or cannot reach the store, waits for it.
+      void withdraw();
+      throw error;
     }
   }
 
@@ -265,7 +268,7 @@ export class Etcd3Registry implements Registry {
   }
 
   #writing(path: string): Operation {
-    return { action: `write ${path}`, needs: { permission: "readwrite", prefix: posix.dirname(this.#configKey) } };
+    return { action: `write ${path}`, needs: { permission: "readwrite", prefix: posix.dirname(this.configKey) } };
   }
 }
 
