@@ -49,17 +49,18 @@ export function writeImage(path: string, kernel: Kernel, image: Image): void {
     ["/etc/hosts", { kind: "text", text: "127.0.0.1 localhost\n" }],
     ["/var/run", { kind: "symlink", target: "/run" }],
     ["/script", { kind: "text", text: script }],
-    ["/bin/busybox", { kind: "copy", source: find("busybox"), executable: true }],
   ]);
   const moduleDirectory = `/lib/modules/${kernel.release}`;
   for (const file of ["modules.dep", "modules.builtin", ...moduleFiles(kernel, modules)]) {
     entries.set(`${moduleDirectory}/${file}`, { kind: "copy", source: `${kernel.modules}/${file}` });
   }
-  for (const program of ["dash", ...programs]) {
+  const add = (directory: string, program: string) => {
     const source = find(program);
-    entries.set(`/programs/${program.split("/").at(-1)}`, { kind: "copy", source, executable: true });
+    entries.set(`${directory}/${program.split("/").at(-1)}`, { kind: "copy", source, executable: true });
     for (const library of libraries(source)) entries.set(library, { kind: "copy", source: library, executable: true });
-  }
+  };
+  add("/bin", "busybox");
+  for (const program of ["dash", ...programs]) add("/programs", program);
   for (const [to, source] of Object.entries(files)) entries.set(to, { kind: "copy", source: resolve(source) });
   writeArchive(path, entries);
 }
