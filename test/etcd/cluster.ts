@@ -1,9 +1,10 @@
-// A real etcd cluster for tests: one member or three, plain or with TLS, on loopback (each cluster has an address block of its
-// own in 127/8, so ports never clash) or in network namespaces. Its owner can do to it what happens to clusters: stop, kill,
+// A real etcd cluster for tests: one member or three, plain or with TLS, on loopback (each cluster has addresses of its
+// own in 127/8, so ports do not clash) or in network namespaces. Its owner can do to it what happens to clusters: stop, kill,
 // freeze and restart members, take their data away, and use etcdctl in both generations.
 //
 // ETCD and ETCDCTL name the programs, by default those of PATH.
 
+import { randomInt } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,8 +40,6 @@ export interface ClusterOptions {
   /** One for each member; loopback of this process's namespace without. */
   readonly places?: readonly Place[];
 }
-
-let clusters = 0;
 
 export class EtcdMember {
   readonly name: string;
@@ -116,9 +115,9 @@ export class EtcdCluster implements AsyncDisposable {
     this.#options = options;
     this.directory = mkdtempSync(join(tmpdir(), "flannel-etcd-"));
     const { members: count = 1, tls, enableV2 = false, flags = [], places } = options;
-    // 127.x.y.z: x and y from the process, z from cluster and member.
-    const block = `127.${64 + (Math.floor(process.pid / 250) % 64)}.${process.pid % 250}`;
-    const offset = 10 * (clusters++ % 24);
+    // By chance: process ids come round again, and an etcd that outlived its test would answer in place of this one.
+    const block = `127.${randomInt(64, 128)}.${randomInt(256)}`;
+    const offset = 4 * randomInt(63);
     const addresses = Array.from({ length: count }, (_, i) => places?.[i]?.address ?? `${block}.${offset + i + 1}`);
     const peerUrl = (address: string) => `http://${address}:2380`;
     const initial = addresses.map((address, i) => `m${i + 1}=${peerUrl(address)}`).join(",");
@@ -144,6 +143,8 @@ export class EtcdCluster implements AsyncDisposable {
     try {
       for (const member of cluster.members) member.start();
       await cluster.healthy();
+      const ended = cluster.members.find(({ runs }) => !runs);
+      if (ended) throw new Error(`etcd ${ended.name} has ended, another one answers at ${ended.url}: ${ended.log}`);
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
