@@ -68,7 +68,7 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze
+	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl
 
 clean:
 	rm -rf dist node_modules

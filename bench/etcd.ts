@@ -1,5 +1,7 @@
 // flanneld on etcd v3: a start with many leases there, one put until its route, a burst, and rest. etcd runs on the same machine, in the node's namespace.
 
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Bench } from "./bench.ts";
 import { each } from "./counts.ts";
 import { EtcdNode } from "./etcd_node.ts";
@@ -35,6 +37,7 @@ async function starts({ flanneld, runs, signal, say }: Bench): Promise<Table> {
     signal.throwIfAborted();
     say(`etcd: start with ${MANY} leases, run ${run + 1} of ${runs}`);
     etcd.node.namespace.run("ip link del flannel.1 2>/dev/null || true; ip nexthop flush proto 70 2>/dev/null || true");
+    rmSync(join(etcd.node.directory, "subnet.env"), { force: true });
     etcd.forgetOwnLeases();
     await using observer = await etcd.node.observe();
     await settle();

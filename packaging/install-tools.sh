@@ -18,6 +18,11 @@ package() {
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
     *:systemd-analyze) echo systemd ;;
+    apt-get:etcd) echo etcd-server ;;
+    apt-get:etcdctl) echo etcd-client ;;
+    *:etcdctl) echo etcd ;;
+    apt-get:cfssl | apt-get:cfssljson) echo golang-cfssl ;;
+    *:cfssljson) echo cfssl ;;
     *:nsenter | *:unshare | *:setpriv) echo util-linux ;;
     dnf:mount | zypper:mount | apk:mount | pacman:mount) echo util-linux ;;
     *) echo "$2" ;;

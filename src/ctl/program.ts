@@ -4,15 +4,21 @@
 import { Command, CommanderError } from "commander";
 import { ConfigError, faultLine } from "../config/fault.ts";
 import { certs } from "./certs.ts";
+import { config } from "./config.ts";
+import { inputOf } from "./input.ts";
 import { lab } from "./lab.ts";
+import { lease } from "./lease.ts";
+import { migrate } from "./migrate.ts";
 import { plan } from "./plan.ts";
+import { reserve, unreserve } from "./reserve.ts";
 import { Interrupted, interruptible, type Session, UsageError } from "./session.ts";
+import { subnets } from "./subnets.ts";
 import { line, paint, terminalOf } from "./terminal.ts";
 
 /** Adds one subcommand to the program. One file each, in the order of `flannelctl --help`. */
 export type Subcommand = (program: Command, session: Session) => void;
 
-const SUBCOMMANDS: readonly Subcommand[] = [certs, lab, plan];
+const SUBCOMMANDS: readonly Subcommand[] = [config, subnets, reserve, unreserve, lease, migrate, certs, lab, plan];
 
 export async function runProgram(argv: readonly string[], version: string): Promise<number> {
   const out = terminalOf(process.stdout);
@@ -21,12 +27,13 @@ export async function runProgram(argv: readonly string[], version: string): Prom
   const session: Session = {
     out,
     err,
+    input: inputOf(process.stdin),
     run: async (work) => {
       exitCode = await interruptible(work);
     },
   };
   const program = new Command("flannelctl")
-    .description("Looks at flannel's networks, plans them, and builds them for trial.")
+    .description("Looks at flannel's networks, plans and changes them, and builds them for trial.")
     .version(version)
     .configureOutput({ outputError: (text, write) => write(paint(err, "red", text)) })
     .showHelpAfterError("(flannelctl --help shows what there is)")

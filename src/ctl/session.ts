@@ -1,12 +1,18 @@
 // One run of flannelctl: where it writes, and how its work is interrupted. Subcommands get this and nothing global.
 
+import type { Input } from "./input.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface Session {
+/** Where a run writes. */
+export interface Outputs {
   /** Results. */
   readonly out: Terminal;
   /** Faults; and progress, where results are for a program to read. */
   readonly err: Terminal;
+}
+
+export interface Session extends Outputs {
+  readonly input: Input;
   /**
    * Runs a subcommand's work and keeps its exit code. `signal` aborts at the first Ctrl-C (SIGINT), SIGTERM or
    * SIGHUP; the work then clears away what it made and throws the signal's reason.

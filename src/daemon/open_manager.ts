@@ -33,7 +33,9 @@ export async function openManager(
     lossGraceMs: options.storeLossGrace * 1_000,
     renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
     onEvent: (event) => {
-      logEvent(log, event);
+      const started = status.status.phase !== "config";
+      logEvent(log, event, started);
+      if (event.kind === "store failing" && !started) status.set({ phase: "config", cause: event.error.message });
       if (event.kind === "store failing") setStore(status, registry.kind, false);
       if (event.kind === "store recovered") setStore(status, registry.kind, true);
     },
@@ -45,10 +47,11 @@ export function setStore(status: StatusFile, kind: string, reachable: boolean): 
   status.set({ store: { kind, reachable, since: new Date().toISOString() } });
 }
 
-function logEvent(log: Log, event: SubnetEvent): void {
+/** `started`: there is something that stays as it is. */
+function logEvent(log: Log, event: SubnetEvent, started: boolean): void {
   switch (event.kind) {
     case "store failing":
-      log.error(`${event.error.message}; what was read before stays in force, trying again`);
+      log.error(`${event.error.message}; ${started ? "what was read before stays in force, " : ""}trying again`);
       return;
     case "store recovered":
       log.info(`the store answers again, after ${event.failures} failed tries`);

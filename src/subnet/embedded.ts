@@ -55,6 +55,7 @@ export class EmbeddedRegistry implements Registry {
   }
 
   readonly kind = "embedded";
+  readonly configKey = undefined;
 
   get description(): string {
     return this.#file.endpoint;

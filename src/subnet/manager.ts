@@ -26,7 +26,7 @@ export interface SubnetManager {
   readonly kind: string;
   /** For messages: "embedded store /var/lib/flannel/store.db". */
   readonly description: string;
-  /** Waits until there is one, saying so through `onWait`; throws ConfigError when it is there and wrong. */
+  /** Waits until there is one, saying once through `onWait` that the store has none; throws ConfigError when it is there and wrong. */
   networkConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<NetworkConfig>;
   /** What is stored for the node with one of these public IPs. */
   remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered>;

@@ -57,6 +57,8 @@ export type RegistryKind = "embedded" | "etcd3" | "etcd2";
 export interface Registry extends Disposable {
   /** For status.json and for programs. */
   readonly kind: RegistryKind;
+  /** Where the configuration is, for messages: "/coreos.com/network/config"; undefined where no name says it. */
+  readonly configKey: string | undefined;
   /** For messages: "embedded store /var/lib/flannel/store.db", "etcd v3 at https://192.0.2.1:2379". */
   readonly description: string;
 

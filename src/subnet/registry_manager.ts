@@ -81,19 +81,12 @@ class RegistryManager implements SubnetManager {
   }
 
   async networkConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<NetworkConfig> {
-    let told: string | undefined;
+    let told = false;
     const wait = (reason: string) => {
-      if (reason !== told) onWait(reason);
-      told = reason;
+      if (!told) onWait(reason);
+      told = true;
     };
-    const read = async () => {
-      try {
-        return await this.#readConfig(signal, wait);
-      } catch (error) {
-        if (error instanceof StoreError) wait(error.message);
-        throw error;
-      }
-    };
+    const read = () => this.#readConfig(signal, wait);
     const hopeless = ["denied", "invalid", "absent", "full"] as const;
     const text = await this.#retry.persist("reading the configuration", hopeless, read, signal);
     return parseNetworkConfig(text, `${this.description}: config`);
@@ -225,7 +218,8 @@ class RegistryManager implements SubnetManager {
   async #readConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<string> {
     const { text, revision } = await this.#registry.config(signal);
     if (text !== undefined) return text;
-    onWait(`${this.description} holds no network configuration yet`);
+    const { configKey } = this.#registry;
+    onWait(`${this.description} holds no network configuration yet${configKey ? ` under ${configKey}` : ""}`);
     for await (const next of this.#registry.watchConfig(revision, signal)) {
       if (next.text !== undefined) return next.text;
     }

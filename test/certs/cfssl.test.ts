@@ -7,7 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { issue, makeCa } from "../../src/ctl/certs/make.ts";
-import type { Session } from "../../src/ctl/session.ts";
+import type { Outputs } from "../../src/ctl/session.ts";
 
 const NAMES = [{ C: "JP", ST: "Tokyo", L: "Chuo-ku", O: "k8s & co", OU: "ops" }, { O: "é" }];
 const CONFIG = {
@@ -15,7 +15,7 @@ const CONFIG = {
     default: { expiry: "87600h" },
     profiles: {
       kubernetes: { usages: ["signing", "key encipherment", "server auth", "client auth"], expiry: "17520h" },
-      signer: { usages: ["digital signature", "content commitment", "code signing", "timestamping"] },
+      signer: { usages: ["digital signature", "content committment", "code signing", "timestamping"], expiry: "1h" },
     },
   },
 };
@@ -29,7 +29,7 @@ const KEYS = [
 ] as const;
 
 const quiet = { live: false, colours: false, columns: 80, rows: 24, write: () => {} };
-const session: Session = { out: quiet, err: quiet, run: () => Promise.reject(new Error("not called")) };
+const session: Outputs = { out: quiet, err: quiet };
 const options = { force: false, keepCsr: true, json: false };
 const { signal } = new AbortController();
 

@@ -1,6 +1,6 @@
 // One member of etcd on the loopback with mutual TLS, to see what it and its tools think of certificates.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,8 @@ import type { Issued } from "../../src/ctl/certs/certificate.ts";
 export interface Member {
   readonly port: number;
   readonly directory: string;
+  /** What etcd has said so far. */
+  log(): string;
   /** Files of a certificate: NAME.pem and NAME-key.pem in `directory`. */
   add(name: string, issued: Issued): void;
   run(...command: readonly string[]): Promise<{ readonly code: number; readonly text: string }>;
@@ -48,6 +50,7 @@ export async function startMember(authority: Issued, server: Issued, timeoutMs =
       "--name=m",
       "--data-dir=data",
       "--enable-v2",
+      "--logger=zap",
       "--log-level=warn",
       ...urls,
       ...files(""),
@@ -58,6 +61,7 @@ export async function startMember(authority: Issued, server: Issued, timeoutMs =
   const member: Member = {
     port,
     directory,
+    log: () => readFileSync(join(directory, "log"), "utf8"),
     add,
     run: async (...command) => {
       const run = Bun.spawn([...command], { cwd: directory, env: environment(), stdout: "pipe", stderr: "pipe" });
@@ -73,7 +77,7 @@ export async function startMember(authority: Issued, server: Issued, timeoutMs =
   try {
     await answering(member, timeoutMs);
   } catch (error) {
-    const log = await Bun.file(join(directory, "log")).text();
+    const log = member.log();
     await member[Symbol.asyncDispose]();
     throw new Error(`etcd does not answer: ${log}`, { cause: error });
   }

@@ -47,7 +47,6 @@ for n in "${hosts[@]}"; do
 mkdir -p /opt/flannel
 cd /opt/flannel
 tar xzf "$TARBALL"
-cd flannel-ts-*/
 sha256sum --check --quiet SHA256SUMS
 ./install.sh > /dev/null
 systemd-analyze verify /etc/systemd/system/flanneld.service
@@ -314,6 +313,7 @@ container=$!
 until [ "$(readlink /proc/$container/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
 ip link set eth1 netns $container
 nsenter --target $container --net -- ip -batch - <<EOF
+link set lo up
 link set eth1 up
 address add $subnet.2/24 dev eth1
 route add default via $subnet.1

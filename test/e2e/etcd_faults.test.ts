@@ -195,9 +195,9 @@ test(
     const { cluster } = underlay;
     const [first, second] = [underlay.node(1), underlay.node(2)];
     const running = await first.flanneld({ flags: ["--lease-ttl=10"] }).ready();
-    const value = "x".repeat(500_000);
+    const value = "x".repeat(100_000);
     let full = false;
-    for (let n = 0; n < 40 && !full; n++) full = cluster.try(["put", `/elsewhere/${n % 4}`, value]).code !== 0;
+    for (let n = 0; n < 200 && !full; n++) full = cluster.try(["put", `/elsewhere/${n % 4}`, value]).code !== 0;
     expect(cluster.ctl("alarm", "list")).toContain("NOSPACE");
     const late = second.flanneld();
     await late.says(/NOSPACE|database space exceeded/);

@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { issueCertificate, makeAuthority } from "./certificate.ts";
 import type { KeySpec } from "./key_pair.ts";
 import { ROLES } from "./usage.ts";
+import { hasSigned } from "./verdict.ts";
 
 const notBefore = new Date("2026-01-01T00:00:00.700Z");
 const notAfter = new Date("2051-01-01T00:00:00Z");
@@ -32,6 +33,25 @@ describe.each(KEYS)("a key $algorithm:$bits", (key) => {
     ]);
     expect(issued.key).toStartWith(`-----BEGIN ${key.algorithm === "rsa" ? "RSA" : "EC"} PRIVATE KEY-----`);
   });
+});
+
+test.each([
+  [{ algorithm: "rsa", bits: 2048 }, "06092a864886f70d01010b0500"],
+  [{ algorithm: "ecdsa", bits: 256 }, "300a06082a8648ce3d040302"],
+] as const)("the signature of %j is named as RFC 4055 and RFC 5758 have it, in both places", async (key, name) => {
+  const { certificate } = await makeAuthority({ subject, key, notBefore, notAfter });
+  expect(new X509Certificate(certificate).raw.toString("hex").split(name).length - 1).toBe(2);
+});
+
+test("a certificate that was altered is not its authority's", async () => {
+  const authority = await makeAuthority({ subject, notBefore, notAfter });
+  const issued = await issueCertificate(authority, { subject, hosts: ["a"], usages: ROLES.peer, notBefore, notAfter });
+  const [ca, leaf] = [new X509Certificate(authority.certificate), new X509Certificate(issued.certificate)];
+  const altered = Buffer.from(leaf.raw);
+  const at = altered.indexOf(Buffer.from("\u0082\u0001a", "latin1"));
+  altered.writeUInt8(0x62, at + 2);
+  expect(new X509Certificate(altered).subjectAltName).toBe("DNS:b");
+  expect([hasSigned(ca, leaf), hasSigned(ca, new X509Certificate(altered))]).toEqual([true, false]);
 });
 
 test("one certificate has not the serial number of another", async () => {

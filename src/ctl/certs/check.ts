@@ -3,7 +3,7 @@
 import { createPrivateKey, type X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { ConfigError } from "../../config/fault.ts";
-import { type Session, UsageError } from "../session.ts";
+import { type Outputs, UsageError } from "../session.ts";
 import { line, paint, tableLines } from "../terminal.ts";
 import { certificatesIn, type Description, describe, descriptionRows } from "./description.ts";
 import { DAY_MS } from "./expiry.ts";
@@ -22,7 +22,7 @@ interface Checked extends Verdict {
   readonly description: Description | undefined;
 }
 
-export function check(files: readonly string[], flags: CheckFlags, session: Session, now: Date): number {
+export function check(files: readonly string[], flags: CheckFlags, session: Outputs, now: Date): number {
   const authorities = flags.ca === undefined ? undefined : authoritiesIn(flags.ca);
   const circumstances = { now, warnMs: flags.warnDays * DAY_MS, ...(authorities && { authorities }) };
   // Files are often named by *.pem, and keys have their say beside their certificates.
@@ -86,7 +86,7 @@ function keyBeside(file: string): Pick<Circumstances, "key"> {
   return { key: { privateKey: createPrivateKey(pem), mode: statSync(path).mode } };
 }
 
-function print({ file, description, signed, daysLeft, faults }: Checked, { out }: Session): void {
+function print({ file, description, signed, daysLeft, faults }: Checked, { out }: Outputs): void {
   const good = `good for ${daysLeft} days`;
   line(out, `${file}: ${faults.length > 0 ? paint(out, "red", faults.join("; ")) : paint(out, "green", good)}`);
   if (!description) return;

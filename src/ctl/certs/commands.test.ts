@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { chmodSync, lstatSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Session } from "../session.ts";
+import type { Outputs } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 import { check } from "./check.ts";
 import { issue, makeCa } from "./make.ts";
@@ -25,7 +25,7 @@ const terminal: Terminal = {
     output += text;
   },
 };
-const session: Session = { out: terminal, err: terminal, run: () => Promise.reject(new Error("not called")) };
+const session: Outputs = { out: terminal, err: terminal };
 const options = { force: false, keepCsr: false, json: false };
 const at = (name: string) => join(directory, name);
 const made = (name: string) => readFileSync(at(name), "utf8");

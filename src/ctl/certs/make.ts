@@ -2,7 +2,7 @@
 
 import { X509Certificate } from "node:crypto";
 import { ConfigError, type Fault } from "../../config/fault.ts";
-import type { Session } from "../session.ts";
+import type { Outputs } from "../session.ts";
 import { line, paint, tableLines } from "../terminal.ts";
 import { type AuthorityFlags, loadAuthority, outlives } from "./authority_files.ts";
 import { issueCertificate, makeAuthority } from "./certificate.ts";
@@ -23,7 +23,7 @@ export interface OutputFlags {
 
 export async function makeCa(
   flags: SubjectFlags & OutputFlags,
-  session: Session,
+  session: Outputs,
   now: Date,
   signal: AbortSignal,
 ): Promise<number> {
@@ -42,7 +42,7 @@ export async function makeCa(
 
 export async function issue(
   flags: AuthorityFlags & CertificateFlags & OutputFlags,
-  session: Session,
+  session: Outputs,
   now: Date,
   signal: AbortSignal,
 ): Promise<number> {
@@ -70,7 +70,7 @@ function freePaths({ out, force, keepCsr }: OutputFlags, faults: Fault[]): Certi
 }
 
 function report(
-  { out, err }: Session,
+  { out, err }: Outputs,
   { json, keepCsr }: OutputFlags,
   { certificate, key, request }: CertificatePaths,
   pem: string,

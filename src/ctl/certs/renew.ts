@@ -2,7 +2,7 @@
 // left stays as it is, and one that cannot be renewed does not keep the others from it.
 
 import { X509Certificate } from "node:crypto";
-import type { Session } from "../session.ts";
+import type { Outputs } from "../session.ts";
 import { line, paint } from "../terminal.ts";
 import { type AuthorityFlags, type LoadedAuthority, loadAuthority, outlives } from "./authority_files.ts";
 import { reissueCertificate } from "./certificate.ts";
@@ -26,7 +26,7 @@ type Outcome =
 export async function renew(
   files: readonly string[],
   flags: RenewFlags,
-  session: Session,
+  session: Outputs,
   now: Date,
   signal: AbortSignal,
 ): Promise<number> {
@@ -78,7 +78,7 @@ async function renewOne(
   return { kind: "renewed", notAfter, warnings: outlives(notAfter, authority.authority) };
 }
 
-function print(result: Outcome & { readonly file: string }, { out, err }: Session): void {
+function print(result: Outcome & { readonly file: string }, { out, err }: Outputs): void {
   switch (result.kind) {
     case "kept":
       line(out, `${result.file}: ends on ${formatTime(result.notAfter)}, nothing to do`);

@@ -1,5 +1,5 @@
-// Reads cfssl's signing configuration: what a certificate of a profile may be used for and how long it lives. upstream (cfssl): a profile that is not there
-// is a fault, where cfssl quietly takes the default.
+// Reads cfssl's signing configuration: what a certificate of a profile may be used for and how long it lives. A profile that is not there is a
+// fault, where cfssl quietly takes the default one; a profile without expiry has the default's.
 
 import { ConfigError, type Fault } from "../../config/fault.ts";
 import { isJsonObject, quote, readFields } from "../../config/json_fields.ts";

@@ -7,6 +7,8 @@ const KEY_USAGES = {
   signing: KeyUsageFlags.digitalSignature,
   "digital signature": KeyUsageFlags.digitalSignature,
   "content commitment": KeyUsageFlags.nonRepudiation,
+  // As cfssl spelt it up to 1.2.
+  "content committment": KeyUsageFlags.nonRepudiation,
   "key encipherment": KeyUsageFlags.keyEncipherment,
   "data encipherment": KeyUsageFlags.dataEncipherment,
   "key agreement": KeyUsageFlags.keyAgreement,
@@ -76,11 +78,15 @@ export function encodeUsages(usages: readonly Usage[]): EncodedUsages {
 /** Each usage once, by its first word; purposes without a word are left out. */
 export function decodeUsages({ keyUsage, purposes }: EncodedUsages): readonly Usage[] {
   const flags = keyUsage?.toNumber() ?? 0;
-  const words = Object.entries(KEY_USAGES) as [KeyUsageWord, number][];
-  const set = words.filter(([word, flag]) => word !== "digital signature" && (flags & flag) !== 0);
   const oids = new Set<string>(purposes ?? []);
-  const ends = (Object.entries(PURPOSES) as [Purpose, string][]).filter(
-    ([word, oid]) => word !== "s/mime" && oids.has(oid),
-  );
-  return [...set, ...ends].map(([word]) => word);
+  const words = Object.entries(KEY_USAGES) as [KeyUsageWord, number][];
+  const ends = Object.entries(PURPOSES) as [Purpose, string][];
+  return [
+    ...firstWords(words).filter(([, flag]) => (flags & flag) !== 0),
+    ...firstWords(ends).filter(([, oid]) => oids.has(oid)),
+  ].map(([word]) => word);
+}
+
+function firstWords<W, V>(entries: readonly (readonly [W, V])[]): readonly (readonly [W, V])[] {
+  return entries.filter(([, value], i) => entries.findIndex(([, other]) => other === value) === i);
 }

@@ -4,19 +4,19 @@
 //
 // What only reads is asked of the next endpoint when one fails. What writes is not: it may have been done.
 
-import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import type { Socket } from "node:net";
 import { StoreError } from "../store_error.ts";
 import { connectionError } from "./connection_error.ts";
+import { shownCertificate } from "./endpoint_probe.ts";
 import { Endpoints, type Target } from "./endpoints.ts";
 import { openSocket } from "./open_socket.ts";
 import type { EtcdOptions, EtcdTiming } from "./options.ts";
+import { SocketAgent, type SocketHolder } from "./socket_agent.ts";
 import { TlsFiles } from "./tls_files.ts";
 
 /** TCP's own sign of life on a connection that is silent: keeps it known to the NAT and firewalls it passes. */
 const TCP_KEEPALIVE_MS = 5_000;
-/** Kept for the next request; a watch takes one of its own. */
-const MAX_FREE_SOCKETS = 2;
 
 export interface HttpRequest {
   readonly method: "GET" | "PUT" | "DELETE";
@@ -53,27 +53,8 @@ export class SilenceError extends StoreError {
   }
 }
 
-interface SocketHolder {
-  /** For the agent: the connection to use if it has none free. */
-  readonly flannelSocket?: Socket | undefined;
-}
-
-/** Keeps connections for the next request, and makes none itself: making one takes an endpoint, and time. */
-class SocketAgent extends Agent {
-  override createConnection(options: SocketHolder): Socket {
-    const { flannelSocket } = options;
-    if (!flannelSocket) throw new Error("a request without a connection");
-    return flannelSocket;
-  }
-
-  hasFree({ address, endpoint }: Target): boolean {
-    const name = this.getName({ host: address, port: endpoint.port });
-    return (this.freeSockets[name] ?? []).some((socket) => !socket.destroyed && socket.writable);
-  }
-}
-
 export class EtcdHttp implements Disposable {
-  readonly #agent = new SocketAgent({ keepAlive: true, maxFreeSockets: MAX_FREE_SOCKETS });
+  readonly #agent = new SocketAgent();
   readonly #endpoints: Endpoints;
   readonly #options: EtcdOptions;
   readonly #tls: TlsFiles;
@@ -115,6 +96,7 @@ export class EtcdHttp implements Disposable {
 
   /** The endpoint does not do what it should though it can be reached: the next request goes to another one. */
   avoid(target: Target): void {
+    this.#agent.drop(target);
     if (this.#target?.endpoint.url !== target.endpoint.url) return;
     this.#endpoints.avoid(target.endpoint.url);
     this.#target = undefined;
@@ -140,8 +122,13 @@ export class EtcdHttp implements Disposable {
         connection.socket?.destroy();
         throw before;
       }
+      // Taken by another request meanwhile.
+      if (!connection.socket && !this.#agent.hasFree(connection.target)) continue;
       const limit = new AbortController();
-      const timer = setTimeout(() => limit.abort(new SilenceError(connection.target, this.timing.requestMs)), this.timing.requestMs);
+      const timer = setTimeout(
+        () => limit.abort(new SilenceError(connection.target, this.timing.requestMs)),
+        this.timing.requestMs,
+      );
       try {
         const open = await this.#send(what, connection, AbortSignal.any([signal, limit.signal]));
         const result = await use(open);
@@ -160,7 +147,6 @@ export class EtcdHttp implements Disposable {
       }
     }
   }
-
 
   /** A kept connection (`socket` undefined) or a new one. */
   async #connection(signal: AbortSignal, target: Target | undefined) {
@@ -187,7 +173,7 @@ export class EtcdHttp implements Disposable {
   ): Promise<OpenAnswer> {
     const { endpoint, address } = target;
     const body = form && new URLSearchParams(form).toString();
-    const options = {
+    const options: RequestOptions & SocketHolder = {
       method,
       path,
       host: address,
@@ -199,10 +185,12 @@ export class EtcdHttp implements Disposable {
         ...(this.#authorization ? { Authorization: this.#authorization } : {}),
         ...(body === undefined
           ? {}
-          : { "Content-Type": "application/x-www-form-urlencoded", "Content-Length": Buffer.byteLength(body) }),
+          : { "Content-Type": "application/x-www-form-urlencoded", "Content-Length": String(Buffer.byteLength(body)) }),
       },
-    } satisfies SocketHolder & Parameters<typeof request>[0];
+    };
     const sent = request(options);
+    // One became free while this one was made.
+    if (socket && !this.#agent.took(socket)) socket.destroy();
     const abort = () => sent.destroy(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     const done = () => signal.removeEventListener("abort", abort);
@@ -242,7 +230,7 @@ export class EtcdHttp implements Disposable {
     }
   }
 
-  /** With TLS 1.3 a server that refuses the client's certificate says so only now. */
+  /** With TLS 1.3 a server that refuses the client's certificate says so only now; one that has TLS ends a plain connection. */
   async #failure(error: unknown, target: Target): Promise<StoreError> {
     const texts = target.endpoint.secure ? this.#tls.texts() : undefined;
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
@@ -250,6 +238,12 @@ export class EtcdHttp implements Disposable {
       return connectionError(error, { target, files: this.#options.tls, texts }, this.#now());
     }
     const { url } = target.endpoint;
+    const certificate = texts ? undefined : await shownCertificate(target);
+    if (certificate) {
+      const secure = url.replace("http:", "https:");
+      const text = `cannot use etcd at ${url}: the server speaks TLS, not plain HTTP; give ${secure} and --etcd-cafile`;
+      return new StoreError("invalid", url, text, { cause: error });
+    }
     const cause = error instanceof Error ? error.message : String(error);
     const text = `cannot use etcd at ${url}: the connection broke before an answer came (${code || cause})`;
     return new StoreError("unreachable", url, text, { cause: error });

@@ -3,11 +3,13 @@
 //
 // All reads are with quorum=true and therefore linear: one that begins after an answer was seen is answered from no earlier
 // point, so an index (or raft term) below that of an answer from before it began means that the store lost its data. The cluster
-// id does not show this: it is made of the members' URLs and token.
+// id does not show this: it is made of the members' URLs and token. Nor does an index that has passed the old one since: then
+// the directory of leases tells, which is missing or was made at another index. (Whoever removes it as a whole looks like a
+// loss as well, which does no harm: each node writes its lease again.)
 
 import type { Revision } from "../registry.ts";
 import { StoreError } from "../store_error.ts";
-import { type Asked, type Outcome2, outcomeOf, type Position2 } from "./answer2.ts";
+import { type Asked, ERROR2, type Outcome2, outcomeOf, type Position2 } from "./answer2.ts";
 import { type EtcdHttp, type HttpRequest, SilenceError } from "./http.ts";
 
 /** An answer, and the history it belongs to. */
@@ -23,18 +25,25 @@ export interface Question {
   readonly form?: Readonly<Record<string, string>>;
 }
 
+/** At which index the directory of leases was made; undefined where it is not known. */
+type Directory = number | "missing" | undefined;
+
 export class Keys2 {
   readonly http: EtcdHttp;
   readonly prefix: string;
   readonly #username: string;
   #seen: Position2 | undefined;
+  #directory: Directory;
+  #confirmKey: string;
   /** How often the store was found to have another history. */
   #life = 0;
 
   constructor(http: EtcdHttp, prefix: string, username: string) {
     this.http = http;
-    this.prefix = `/${prefix.split("/").filter(Boolean).join("/")}`;
+    const names = prefix.split("/").filter(Boolean);
+    this.prefix = names.map((name) => `/${name}`).join("");
     this.#username = username;
+    this.#confirmKey = this.prefix;
   }
 
   get configKey(): string {
@@ -60,10 +69,25 @@ export class Keys2 {
     try {
       const answer = await this.http.ask({ method, path, ...(form ? { form } : {}) }, signal);
       const outcome = outcomeOf(answer, this.asked(verb, key));
-      return { ...outcome, history: this.#note(outcome.position, before) };
+      const directory = this.#directoryOf(key, outcome);
+      return { ...outcome, history: this.#note(outcome.position, before, directory) };
     } catch (error) {
       throw error instanceof SilenceError ? await this.#explained(error, signal) : error;
     }
+  }
+
+  /** Like `indexOf`, once the store was asked whether it is still the one it was. */
+  async confirm(since: Revision, signal: AbortSignal): Promise<ReturnType<Keys2["indexOf"]>> {
+    // The list below the prefix is short; who is let at `<prefix>/*` alone has to read that of the leases.
+    try {
+      await this.ask({ verb: "read", key: this.#confirmKey }, signal);
+    } catch (error) {
+      if (!(error instanceof StoreError && error.reason === "denied") || this.#confirmKey === this.leasesKey)
+        throw error;
+      this.#confirmKey = this.leasesKey;
+      await this.ask({ verb: "read", key: this.#confirmKey }, signal);
+    }
+    return this.indexOf(since);
   }
 
   /** The index that `since` stands for; throws "compacted" when it is of another history than the store's. */
@@ -89,16 +113,34 @@ export class Keys2 {
     return new StoreError("unreachable", url, text, { cause: silence });
   }
 
-  #note(position: Position2, before: Position2 | undefined): string {
+  /** `before`: what was seen when the request began, which answers that came in the meantime may have passed. */
+  #note(position: Position2, before: Position2 | undefined, directory: Directory): string {
     const { cluster, index, term } = position;
+    const seen = this.#seen;
     const wentBack = before?.cluster === cluster && (index < before.index || (term > 0 && term < before.term));
-    // Several requests may find out; one of them counts it.
-    if (this.#seen && (this.#seen.cluster !== cluster || (wentBack && before === this.#seen))) this.#life++;
-    const goesOn = this.#seen?.cluster === cluster && !wentBack ? this.#seen : undefined;
-    if (!goesOn || index > goesOn.index || term > goesOn.term) {
-      this.#seen = { cluster, index: Math.max(index, goesOn?.index ?? 0), term: Math.max(term, goesOn?.term ?? 0) };
+    const another = seen !== undefined && seen.cluster !== cluster;
+    const remade = typeof this.#directory === "number" && directory !== undefined && directory !== this.#directory;
+    // Of several requests that find it out the first counts it.
+    const lost = another || remade || (wentBack && before === seen);
+    if (lost) this.#life++;
+    if (lost || !seen) {
+      this.#seen = position;
+      this.#directory = directory;
+    } else if (!wentBack) {
+      if (index > seen.index || term > seen.term) {
+        this.#seen = { cluster, index: Math.max(index, seen.index), term: Math.max(term, seen.term) };
+      }
+      this.#directory = directory ?? this.#directory;
     }
     return `${cluster}.${this.#life}`;
+  }
+
+  #directoryOf(asked: string, outcome: Outcome2): Directory {
+    if (asked !== this.leasesKey && asked !== this.prefix) return undefined;
+    if (outcome.kind === "not done") return outcome.code === ERROR2.keyNotFound ? "missing" : undefined;
+    const { node } = outcome.event;
+    const found = asked === this.leasesKey ? node : node.nodes?.find(({ key }) => key === this.leasesKey);
+    return found ? found.createdIndex : "missing";
   }
 }
 

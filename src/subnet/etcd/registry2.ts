@@ -11,7 +11,7 @@ import { ERROR2, type Event2, type Node2 } from "./answer2.ts";
 import { EtcdHttp } from "./http.ts";
 import { formatRevision, Keys2, type Known2 } from "./keys2.ts";
 import type { EtcdOptions } from "./options.ts";
-import { type Events2, watchKeys } from "./watch2.ts";
+import { watchKeys } from "./watch2.ts";
 
 /** Tries of a compare-and-swap that somebody's renewals come between. */
 const SWAP_TRIES = 10;
@@ -29,6 +29,10 @@ export class Etcd2Registry implements Registry {
     this.#now = now;
   }
 
+  get configKey(): string {
+    return this.#keys.configKey;
+  }
+
   get description(): string {
     return `etcd v2 at ${this.#http.description}`;
   }
@@ -40,10 +44,9 @@ export class Etcd2Registry implements Registry {
   }
 
   async setConfig(text: string, signal: AbortSignal): Promise<void> {
-    await this.#keys.ask(
-      { verb: "write", key: this.#keys.configKey, method: "PUT", form: { value: text } },
-      signal,
-    );
+    const key = this.#keys.configKey;
+    const known = await this.#keys.ask({ verb: "write", key, method: "PUT", form: { value: text } }, signal);
+    if (known.kind !== "done") throw this.#unexpected("write", key, known.code);
   }
 
   async *watchConfig(since: Revision, signal: AbortSignal): AsyncGenerator<StoredConfig, void, undefined> {
@@ -137,12 +140,14 @@ export class Etcd2Registry implements Registry {
   }
 
   async *#watch(key: string, recursive: boolean, since: Revision, signal: AbortSignal) {
-    // An abort ends a watch without an error, even one that cannot begin.
-    if (signal.aborted) return;
-    const { cluster, index: from, history } = this.#keys.indexOf(since);
-    const watched = { key, recursive, cluster, index: from };
-    for await (const { events, index } of watchKeys(this.#keys, watched, signal) as AsyncIterable<Events2>) {
-      yield { events, revision: formatRevision(history, index), history };
+    try {
+      const { cluster, index: from, history } = await this.#keys.confirm(since, signal);
+      const watched = { key, recursive, cluster, index: from };
+      for await (const { events, index } of watchKeys(this.#keys, watched, signal)) {
+        yield { events, revision: formatRevision(history, index), history };
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     }
   }
 
@@ -151,7 +156,9 @@ export class Etcd2Registry implements Registry {
     const directory = `${this.#keys.leasesKey}/`;
     if (watchedKey !== undefined) {
       // Also when a directory above it was removed.
-      return isRemoval(event) ? [{ kind: "remove", key: watchedKey }] : [{ kind: "put", entry: this.#entry(node, history) }];
+      return isRemoval(event)
+        ? [{ kind: "remove", key: watchedKey }]
+        : [{ kind: "put", entry: this.#entry(node, history) }];
     }
     if (isRemoval(event) && directory.startsWith(`${node.key}/`)) {
       const text = `cannot go on watching ${this.#keys.leasesKey} in etcd: ${node.key} was removed with all in it; read it again`;
@@ -177,9 +184,7 @@ export class Etcd2Registry implements Registry {
     entry: RegistryEntry,
     write: (
       current: RegistryEntry,
-    ) => Promise<
-      { readonly method: "PUT" | "DELETE"; readonly form?: Readonly<Record<string, string>> } | undefined
-    >,
+    ) => Promise<{ readonly method: "PUT" | "DELETE"; readonly form?: Readonly<Record<string, string>> } | undefined>,
     signal: AbortSignal,
   ): Promise<RegistryEntry | undefined> {
     const key = this.#keys.leaseKey(entry.key);
@@ -222,7 +227,11 @@ export class Etcd2Registry implements Registry {
   }
 
   #unexpected(verb: string, key: string, code: number): StoreError {
-    return new StoreError("invalid", this.#http.description, `cannot ${verb} ${key} in etcd: it answered error ${code}`);
+    return new StoreError(
+      "invalid",
+      this.#http.description,
+      `cannot ${verb} ${key} in etcd: it answered error ${code}`,
+    );
   }
 }
 

@@ -34,7 +34,7 @@ export class Etcd3Registry implements Registry {
   readonly #client: RpcClient;
   readonly #leases: Leases3;
   readonly #history = new History();
-  readonly #configKey: string;
+  readonly configKey: string;
   /** With its slash. */
   readonly #directory: string;
   readonly #clock: () => number;
@@ -42,7 +42,7 @@ export class Etcd3Registry implements Registry {
   constructor(options: EtcdOptions, clock: () => number = Date.now) {
     this.#client = new RpcClient(options);
     this.#leases = new Leases3(this.#client);
-    this.#configKey = posix.join(options.prefix, "config");
+    this.configKey = posix.join(options.prefix, "config");
     this.#directory = `${posix.join(options.prefix, "subnets")}/`;
     this.#clock = clock;
   }
@@ -52,14 +52,14 @@ export class Etcd3Registry implements Registry {
   }
 
   async config(signal: AbortSignal): Promise<StoredConfig> {
-    const { kvs, history, revision } = await this.#range({ key: this.#configKey }, signal);
+    const { kvs, history, revision } = await this.#range({ key: this.configKey }, signal);
     return { text: kvs[0] && decoder.decode(kvs[0].value), revision: formatPoint({ history, revision, lease: 0n }) };
   }
 
   async setConfig(text: string, signal: AbortSignal): Promise<void> {
-    const request = { key: encoder.encode(this.#configKey), value: encoder.encode(text) };
+    const request = { key: encoder.encode(this.configKey), value: encoder.encode(text) };
     await this.#client.call(
-      this.#writing(this.#configKey),
+      this.#writing(this.configKey),
       false,
       ({ kv }, options) => kv.put(request, options),
       signal,
@@ -67,7 +67,7 @@ export class Etcd3Registry implements Registry {
   }
 
   async *watchConfig(since: Revision, signal: AbortSignal): AsyncGenerator<StoredConfig, void, undefined> {
-    const watched = { key: encoder.encode(this.#configKey), rangeEnd: new Uint8Array(), object: this.#configKey };
+    const watched = { key: encoder.encode(this.configKey), rangeEnd: new Uint8Array(), object: this.configKey };
     for await (const { events, point } of watchEvents(this.#client, this.#history, watched, since, signal)) {
       const last = events.at(-1);
       if (!last) continue;
@@ -265,7 +265,7 @@ export class Etcd3Registry implements Registry {
   }
 
   #writing(path: string): Operation {
-    return { action: `write ${path}`, needs: { permission: "readwrite", prefix: posix.dirname(this.#configKey) } };
+    return { action: `write ${path}`, needs: { permission: "readwrite", prefix: posix.dirname(this.configKey) } };
   }
 }
 

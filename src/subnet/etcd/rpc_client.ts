@@ -88,29 +88,34 @@ export class RpcClient implements Disposable {
     start: WatchStart,
     signal: AbortSignal,
   ): AsyncGenerator<WatchResponse, void, undefined> {
-    const stopping = new AbortController();
-    const stop = AbortSignal.any([signal, this.#closed.signal, stopping.signal]);
-    let endpoint = "";
-    const { requestMs } = this.#options.timing;
-    const late = setTimeout(() => {
-      this.#connection.abandon(endpoint, `no watch within ${requestMs / 1000} s`);
-    }, requestMs);
-    try {
-      await this.#connection.ready(stop);
-      endpoint = this.#connection.endpoint;
-      const headers = headersWith(await this.#authenticated(stop));
-      for await (const response of this.#watch.watch(watchRequests(start, stop), { signal: stop, headers })) {
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      const stopping = new AbortController();
+      const stop = AbortSignal.any([signal, this.#closed.signal, stopping.signal]);
+      const { requestMs } = this.#options.timing;
+      let endpoint = "";
+      let begun = false;
+      const late = setTimeout(() => this.#connection.abandon(endpoint, `no watch in ${requestMs / 1000} s`), requestMs);
+      try {
+        await this.#connection.ready(stop);
+        endpoint = this.#connection.endpoint;
+        const headers = headersWith(await this.#authenticated(stop));
+        for await (const response of this.#watch.watch(watchRequests(start, stop), { signal: stop, headers })) {
+          clearTimeout(late);
+          begun = true;
+          yield response;
+        }
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (isMemberFailing(error)) this.#connection.abandon(endpoint, "the member does not serve");
+        if (isTokenRefused(error)) this.renewToken();
+        // The connection may have been a dead one of before.
+        const again = attempt === 1 && !begun && isBroken(error) && !this.#closed.signal.aborted;
+        if (!again) throw this.#errorOf(error, operation, endpoint);
+      } finally {
         clearTimeout(late);
-        yield response;
+        stopping.abort();
       }
-    } catch (error) {
-      if (signal.aborted) return;
-      if (isMemberFailing(error)) this.#connection.abandon(endpoint, "the member does not serve");
-      if (isTokenRefused(error)) this.renewToken();
-      throw this.#errorOf(error, operation, endpoint);
-    } finally {
-      clearTimeout(late);
-      stopping.abort();
     }
   }
 

@@ -13,9 +13,9 @@
 import { pause } from "../pause.ts";
 import { StoreError } from "../store_error.ts";
 import { type Event2, isEvent, outcomeOf, positionOf } from "./answer2.ts";
+import type { OpenAnswer } from "./http.ts";
 import { Inbox } from "./inbox.ts";
 import { type Keys2, keyPath, LEADER_PATH } from "./keys2.ts";
-import type { OpenAnswer } from "./http.ts";
 
 const MAX_GAP = 100;
 /** How long the first batch waits for what happened since; without it would come the next. */
@@ -37,25 +37,21 @@ export interface Events2 {
   readonly index: number;
 }
 
-/** First comes a batch as soon as the watch stands, maybe an empty one. Ends and fails as Registry.watch does. */
+/** First comes a batch as soon as the watch stands, maybe an empty one. Fails as Registry.watch does. */
 export async function* watchKeys(
   keys: Keys2,
   watched: Watched,
   signal: AbortSignal,
 ): AsyncGenerator<Events2, void, undefined> {
   let { index } = watched;
-  try {
-    for (;;) {
-      const before = index;
-      for await (const batch of oneStream(keys, { ...watched, index }, signal)) {
-        index = batch.index;
-        yield batch;
-      }
-      // etcd ends a stream that it was quicker than (100 events): go on at once. One that told nothing was not slow.
-      if (index === before) throw broken(keys, watched, keys.http.description, "the server ended it");
+  for (;;) {
+    const before = index;
+    for await (const batch of oneStream(keys, { ...watched, index }, signal)) {
+      index = batch.index;
+      yield batch;
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
+    // etcd ends a stream that it was quicker than (100 events): go on at once. One that told nothing was not slow.
+    if (index === before) throw broken(keys, watched, keys.http.description, "the server ended it");
   }
 }
 

@@ -1,0 +1,95 @@
+// Which store a command is about, said with flanneld's own flags and FLANNELD_… variables, so that what a unit file or an environment
+// file has works here as it stands. Names, defaults, checks and help come from the one flag table.
+
+import { existsSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { defaultText, environmentName, type Flag } from "../config/flag.ts";
+import { FLAGS } from "../config/flag_table.ts";
+import { parseFlags } from "../config/flags.ts";
+import { storeChoice } from "../daemon/open_manager.ts";
+import { openRegistry, type StoreChoice } from "../subnet/open.ts";
+import type { Registry } from "../subnet/registry.ts";
+import { StoreError } from "../subnet/store_error.ts";
+
+const NAMES = [
+  "store-file",
+  "etcd-endpoints",
+  "etcd-discovery-srv",
+  "etcd-prefix",
+  "etcd-api",
+  "etcd-cafile",
+  "etcd-certfile",
+  "etcd-keyfile",
+  "etcd-username",
+  "etcd-password",
+] as const;
+
+type Name = (typeof NAMES)[number];
+
+/** What commander read, by option; only what was given. */
+export type StoreFlags = Readonly<Record<string, unknown>>;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Adds the options. `prefix` "from-" makes a second set for another store, `without` leaves some out. */
+export function addStoreOptions(command: Command, { prefix = "", without = [] as readonly Name[] } = {}): void {
+  const group = prefix === "" ? "Store, as flanneld's flags and variables say it:" : "The old store, where it differs:";
+  for (const flag of storeFlags(without)) {
+    const value = flag.kind === "choice" ? flag.choices.join("|") : (flag.value ?? "TEXT");
+    command.addOption(new Option(`--${prefix}${flag.name} <${value}>`, helpOf(flag, prefix)).helpGroup(group));
+  }
+}
+
+function storeFlags(without: readonly Name[] = []): Flag[] {
+  const flags: readonly Flag[] = FLAGS;
+  return NAMES.filter((name) => !without.includes(name)).flatMap((name) => flags.filter((flag) => flag.name === name));
+}
+
+function helpOf(flag: Flag, prefix: string): string {
+  if (prefix !== "") return `in place of --${flag.name}`;
+  const usual = defaultText(flag);
+  const remarks = [...(usual === "" ? [] : [`default ${usual}`]), environmentName(flag)];
+  return `${flag.help} (${remarks.join("; ")})`;
+}
+
+/**
+ * The store that options and environment name; options with `prefix` go before those without. Throws ConfigError naming all that is
+ * wrong.
+ */
+export function storeChoiceOf(flags: StoreFlags, environment: Environment, prefix = ""): StoreChoice {
+  const args = storeFlags().flatMap(({ name }) => {
+    const given = flags[camelCase(`${prefix}${name}`)] ?? flags[camelCase(name)];
+    return typeof given === "string" ? [`--${name}=${given}`] : [];
+  });
+  const variables = new Set(storeFlags().map(environmentName));
+  const relevant = Object.fromEntries(Object.entries(environment).filter(([name]) => variables.has(name)));
+  const invocation = parseFlags(args, relevant);
+  if (invocation.kind !== "run") throw new RangeError("Cannot take a store from --help or --version");
+  return storeChoice(invocation.options);
+}
+
+/** commander's name of an option. */
+function camelCase(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** The store of a command. `make`: an embedded one that is not there is made; else that is an error, as a misspelt path would be. */
+export async function openStore(
+  choice: StoreChoice,
+  { make }: { readonly make: boolean },
+  signal: AbortSignal,
+): Promise<Registry> {
+  if (choice.kind === "embedded" && !make && !existsSync(choice.path)) {
+    throw new StoreError(
+      "absent",
+      choice.path,
+      `cannot open the embedded store ${choice.path}: there is no such file; flannelctl config set makes one`,
+    );
+  }
+  return await openRegistry(choice, signal);
+}
+
+/** The key that holds the network configuration, for messages and for other programs. */
+export function configKey(choice: StoreChoice): string {
+  return choice.kind === "embedded" ? "config" : `${choice.etcd.prefix}/config`;
+}
