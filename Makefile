@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit demo bench docs proto tools test-tools clean
+.PHONY: all build dist check format test test-unit test-long demo bench docs proto tools test-tools clean
 
 all: build
 
@@ -49,6 +49,10 @@ test: test-tools build
 	@$(BIOME) check --error-on-warnings .
 	@$(TSC)
 	@$(BUN) test/run.ts all
+
+# Outages and silences at their true length: some forty minutes.
+test-long: test-tools build
+	@$(BUN) test/run.ts long
 
 demo: tools build
 	@dist/flannelctl lab demo

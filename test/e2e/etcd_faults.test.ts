@@ -3,43 +3,25 @@
 
 import { describe, expect, test } from "bun:test";
 import { becomes } from "./becomes.ts";
+import {
+  CHANGES,
+  COMES,
+  LEAVES,
+  NOTICE_MS,
+  open,
+  route,
+  routesOf,
+  STAYS,
+  surviveOutage,
+  unreachable,
+} from "./etcd_network.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { type Flanneld, NETWORK, type Node, Underlay } from "./nodes.ts";
+import { NETWORK, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 import { PingStream } from "./traffic.ts";
 
 const TEST_MS = 120_000;
-/** Long enough for a connection that drops packets to be noticed, by the client's own timers, on a loaded machine. */
-const NOTICE_MS = 30_000;
-/** Peers that exist in the store only, with subnets that no node takes by itself. */
-const [STAYS, CHANGES, LEAVES, COMES] = [151, 152, 153, 154];
-
-const routesOf = (node: Node) =>
-  node
-    .objects()
-    .filter((line) => line.startsWith("route "))
-    .map((line) => line.split(" ")[1] ?? "");
-const route = (n: number) => `10.5.${n}.0/24`;
-const unreachable = (flanneld: Flanneld) =>
-  until("the outage noticed", () => flanneld.status?.store?.reachable === false, flanneld, NOTICE_MS);
-
-async function open(api: "2" | "3", nodes: number, flags: readonly string[] = []) {
-  const underlay = await Underlay.open({ nodes, families: ["ipv4"], etcd: { members: 3, enableV2: true, api } });
-  const store = new EtcdStore(underlay.cluster, api);
-  for (const n of [STAYS, CHANGES, LEAVES]) store.put(n);
-  const daemons = underlay.nodes.map((node) => node.flanneld({ flags }));
-  const peers = nodes - 1 + 3;
-  await Promise.all(daemons.map((daemon) => daemon.peers(peers)));
-  const [node, flanneld] = [underlay.node(1), daemons[0] as Flanneld];
-  return { underlay, store, node, flanneld, daemons };
-}
-
-/** The peer's FDB entry on a node: where its packets are sent. */
-function fdbOf(node: Node, mac: string): string | undefined {
-  return node.objects().find((line) => line.startsWith("fdb ") && line.includes(mac));
-}
-
 describe.each(["3", "2"] as const)("etcd v%s", (api) => {
   test(
     "the leader is killed: events go on flowing, and nothing is lost",
@@ -92,24 +74,7 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
   test(
     "a partition drops packets while the store changes and forgets: afterwards the node has it all",
     async () => {
-      const { underlay, store, node, flanneld } = await open(api, 1);
-      await using _ = underlay;
-      const before = node.objects();
-      underlay.cut("p1");
-      await unreachable(flanneld);
-      const mac = "02:00:00:00:99:99";
-      store.put(CHANGES, { PublicIP: "192.168.77.99", BackendData: { VNI: 1, VtepMAC: mac } });
-      store.remove(leaseKey(route(LEAVES)));
-      store.put(COMES);
-      store.forget();
-      expect(node.objects()).toEqual(before);
-      underlay.heal("p1");
-      await becomes(() => routesOf(node), [route(STAYS), route(CHANGES), route(COMES)]);
-      await until("the new MAC and public IP", () => fdbOf(node, mac)?.includes("192.168.77.99"));
-      expect(fdbOf(node, `02:00:00:00:00:${CHANGES.toString(16)}`)).toBeUndefined();
-      store.remove(leaseKey(route(COMES)));
-      await becomes(() => routesOf(node), [route(STAYS), route(CHANGES)]);
-      expect(flanneld.lines(/Lease lost/)).toEqual([]);
+      await surviveOutage(api, 0);
     },
     TEST_MS,
   );

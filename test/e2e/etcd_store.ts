@@ -7,6 +7,11 @@ const SUBNETS = "/coreos.com/network/subnets";
 /** etcd v2 remembers the last 1,000 events, of all keys together. */
 const V2_HISTORY = 1_000;
 
+interface Answer {
+  readonly kvs?: readonly unknown[];
+  readonly node?: { readonly ttl?: number };
+}
+
 export class EtcdStore {
   readonly #cluster: EtcdCluster;
   readonly #api: "2" | "3";
@@ -48,6 +53,30 @@ export class EtcdStore {
     return this.#api === "3"
       ? this.#cluster.ctl("get", "--print-value-only", `${SUBNETS}/${key}`, ...this.#endpoints)
       : this.#cluster.ctl2(...this.#endpoints, "get", `${SUBNETS}/${key}`);
+  }
+
+  /** Seconds left; undefined for a key without an end. */
+  ttl(key: string): number | undefined {
+    const { kvs, node } =
+      this.#api === "3"
+        ? (JSON.parse(this.#cluster.ctl("get", `${SUBNETS}/${key}`, "-w", "json", ...this.#endpoints)) as Answer)
+        : (JSON.parse(this.#cluster.curl(`url = "${this.#alive[0]?.url}/v2/keys${SUBNETS}/${key}"\n`)) as Answer);
+    if (!kvs) return node?.ttl;
+    // The number is larger than JSON's are exact.
+    const text = this.#cluster.ctl("get", `${SUBNETS}/${key}`, "-w", "fields", ...this.#endpoints);
+    const lease = BigInt(/"Lease" : (\d+)/.exec(text)?.[1] ?? 0);
+    if (lease === 0n) return undefined;
+    const left = this.#cluster.ctl("lease", "timetolive", lease.toString(16), ...this.#endpoints);
+    return Number(/remaining\((\d+)s\)/.exec(left)?.[1]);
+  }
+
+  /** Ids of etcd v3's leases. */
+  leases(): string[] {
+    return this.#cluster
+      .ctl("lease", "list", ...this.#endpoints)
+      .split("\n")
+      .slice(1)
+      .sort();
   }
 
   /** Makes the store forget what happened so far: who was away has to read it again. */

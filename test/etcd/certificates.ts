@@ -52,6 +52,12 @@ export class CertificateDirectory implements Disposable {
     return pair;
   }
 
+  /** A file that holds several authorities; one that has the name of another takes its place. */
+  bundle(name: string, authorities: readonly string[]): string {
+    writeFileSync(this.file(name), authorities.map((each) => this.#authorities.get(each)?.certificate ?? "").join(""));
+    return this.file(name);
+  }
+
   file(name: string): string {
     return join(this.path, `${name}.pem`);
   }

@@ -46,10 +46,10 @@ async function server(at: number, pair: Pair | undefined, clientCaFile?: string,
   return url;
 }
 
-/** Where localhost leads, with a port that is free. */
-function local(): string {
-  using listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  return `https://127.0.0.1:${listener.port}`;
+/** An address of this host, with a port that is free. */
+function local(hostname = "127.0.0.1"): string {
+  using listener = Bun.listen({ hostname, port: 0, socket: { data() {} } });
+  return `https://${hostname.includes(":") ? `[${hostname}]` : hostname}:${listener.port}`;
 }
 
 function answers(host: string): Promise<boolean> {
@@ -64,6 +64,7 @@ let good: string;
 /** The same servers, by a name. */
 let goodByName: string;
 let wrongByName: string;
+let goodByIpv6: string;
 let wrongName: string;
 let expired: string;
 let plain: string;
@@ -75,7 +76,7 @@ beforeAll(async () => {
   const ca = await certificates.authority("etcd-ca");
   await certificates.authority("other-ca");
   await certificates.authority("same-name-ca", "etcd-ca");
-  const here = [`${block}.1`, "localhost"];
+  const here = [`${block}.1`, "localhost", "::1"];
   await certificates.issue("etcd-ca", "flanneld", { usages: ["client auth"] });
   await certificates.issue("other-ca", "stranger", { usages: ["client auth"] });
   await certificates.issue("etcd-ca", "late", { usages: ["client auth"], from: -2, to: -1 });
@@ -85,10 +86,11 @@ beforeAll(async () => {
   const old = await certificates.issue("etcd-ca", "old", { hosts: [`${block}.3`], from: -2, to: -1 });
   const young = await certificates.issue("etcd-ca", "young", { hosts: [`${block}.5`], from: 1, to: 2 });
   const [first, second] = [local(), local()];
+  goodByIpv6 = local("::1");
   goodByName = first.replace("127.0.0.1", "localhost");
   wrongByName = second.replace("127.0.0.1", "localhost");
   [good, wrongName, expired, plain, early] = await Promise.all([
-    server(1, named, ca, [first]),
+    server(1, named, ca, [first, goodByIpv6]),
     server(2, other, ca, [second]),
     server(3, old, ca),
     server(4, undefined),
@@ -123,6 +125,13 @@ const cases: readonly Case[] = [
   {
     title: "the same, by name",
     endpoint: () => goodByName,
+    tls: () => certificates.tls("etcd-ca", "flanneld"),
+    reason: "none",
+    says: [],
+  },
+  {
+    title: "the same, by IPv6 address",
+    endpoint: () => goodByIpv6,
     tls: () => certificates.tls("etcd-ca", "flanneld"),
     reason: "none",
     says: [],

@@ -5,8 +5,9 @@ import { describe, expect, test } from "bun:test";
 import { Etcd2Registry } from "../../src/subnet/etcd/registry2.ts";
 import type { Revision } from "../../src/subnet/registry.ts";
 import { collect, describeChange } from "../store/registry_contract.ts";
-import { EtcdCluster, type EtcdMember } from "./cluster.ts";
+import { EtcdCluster, EtcdMember } from "./cluster.ts";
 import { etcdOptions } from "./options.ts";
+import { slowProxy } from "./slow_proxy.ts";
 
 const VALUE = '{"PublicIP":"192.0.2.1"}';
 const DAY_MS = 86_400_000;
@@ -14,7 +15,7 @@ const DAY_MS = 86_400_000;
 const TIMING = { connectMs: 500, requestMs: 1_500, pingMs: 200, pongMs: 300 };
 const LIMIT_MS = 30_000;
 
-function open(cluster: EtcdCluster) {
+function open(cluster: { readonly endpoints: readonly string[] }) {
   const stop = new AbortController();
   const registry = new Etcd2Registry(etcdOptions(cluster.endpoints, { timing: TIMING }));
   return {
@@ -108,6 +109,28 @@ describe("one member", () => {
         ...["put 10.5.1.0-24", "put 10.5.2.0-24", "remove 10.5.1.0-24"],
         ...["put 10.5.3.0-24", "put 10.5.4.0-24"],
       ]);
+    },
+    LIMIT_MS,
+  );
+
+  test(
+    "what happened before comes first, though it is asked for later than what comes by itself",
+    async () => {
+      await using cluster = await EtcdCluster.start({ enableV2: true });
+      using slow = await slowProxy(cluster.member(1).url);
+      using client = open(cluster);
+      using behind = open({ endpoints: [slow.url] });
+      const { revision } = await behind.registry.entries(behind.signal);
+      await client.create("10.5.1.0-24");
+      const seen = await behind.watch(revision);
+      await slow.polled;
+      await client.create("10.5.2.0-24");
+      await Bun.sleep(100);
+      expect(seen.changes).toEqual([]);
+      expect(seen.revision()).toBe(revision);
+      slow.passPolls();
+      await seen.until((changes) => changes.length >= 2);
+      expect(seen.changes.map(describeChange)).toEqual(["put 10.5.1.0-24", "put 10.5.2.0-24"]);
     },
     LIMIT_MS,
   );
@@ -224,6 +247,40 @@ describe("one member", () => {
     LIMIT_MS,
   );
 });
+
+test(
+  "behind etcd's own proxy, which holds streams back, each event takes a poll",
+  async () => {
+    await using cluster = await EtcdCluster.start({ enableV2: true });
+    using client = open(cluster);
+    const address = `127.97.${process.pid % 250}.1`;
+    const url = `http://${address}:2379`;
+    const peers = `m1=${cluster.member(1).url.replace(/2379$/, "2380")}`;
+    const command = ["etcd", "--proxy", "on", "--listen-client-urls", url, "--initial-cluster", peers];
+    const proxy = new EtcdMember("proxy", address, url, command, cluster.directory);
+    proxy.start();
+    try {
+      using behind = open({ endpoints: [url] });
+      const { revision } = await eventually(() => behind.registry.entries(behind.signal));
+      await client.create("10.5.1.0-24");
+      const seen = await behind.watch(revision);
+      await seen.until((changes) => changes.length >= 1);
+      for (const n of [2, 3, 4]) await client.create(`10.5.${n}.0-24`);
+      await seen.until((changes) => changes.length >= 4);
+      expect(seen.changes.map(describeChange)).toEqual([1, 2, 3, 4].map((n) => `put 10.5.${n}.0-24`));
+      const late = await behind.watch(seen.revision());
+      await writeElsewhere(cluster.member(1), 1_100);
+      await expect((await behind.watch(revision)).done).rejects.toMatchObject({ reason: "compacted" });
+      await client.create("10.5.5.0-24");
+      await late.until((changes) => changes.length >= 1);
+      await proxy.stop();
+      await expect(late.done).rejects.toMatchObject({ reason: "unreachable" });
+    } finally {
+      await proxy.stop();
+    }
+  },
+  LIMIT_MS,
+);
 
 describe("three members", () => {
   test(

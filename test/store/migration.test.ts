@@ -156,15 +156,41 @@ test("a store that lost its data is filled again from the other, and nothing is 
   await stores.inStep(migration);
   expect(await stores.content("to")).toEqual(before);
   expect(await stores.content("from")).toEqual(before);
+  expect((await stores.on("from").config(stores.signal)).text).toBe(CONFIG);
   expect(stores.events.filter(({ kind }) => kind === "data lost")).toEqual([{ kind: "data lost", side: "from" }]);
+});
+
+test.each(["from", "to"] as const)(
+  "a side that is taken away ends the migration, and costs the other nothing: %s",
+  async (side) => {
+    const stores = await open("none");
+    const migration = stores.migration();
+    await stores.acquire("from", "192.0.2.1");
+    await stores.acquire("to", "192.0.2.2");
+    await stores.inStep(migration);
+    const other = side === "from" ? "to" : "from";
+    const before = await stores.content(other);
+    expect(before).toHaveLength(2);
+    stores.takeAway(side);
+    await expect(stores.inStep(migration)).rejects.toThrow("holds no network configuration any more");
+    expect(await stores.content(other)).toEqual(before);
+  },
+);
+
+test("nothing to migrate is told", async () => {
+  const stores = await open();
+  stores.takeAway("from");
+  await expect(stores.inStep(stores.migration())).rejects.toThrow("are --from and --to the right way round");
 });
 
 test("configurations that differ are told and not overwritten; later changes go to the other side", async () => {
   const stores = await open();
   const other = '{"Network":"10.6.0.0/16"}';
   await stores.on("to").setConfig(other, stores.signal);
-  expect(stores.inStep(stores.migration())).rejects.toThrow("hold different ones");
+  await stores.acquire("from", "192.0.2.1");
+  await expect(stores.inStep(stores.migration())).rejects.toThrow("hold different ones");
   expect((await stores.on("to").config(stores.signal)).text).toBe(other);
+  expect(await stores.content("to")).toEqual([]);
   await stores.on("to").setConfig(`${CONFIG}\n`, stores.signal);
   const migration = stores.migration();
   await stores.inStep(migration); // only spaces differ
@@ -239,7 +265,7 @@ test("keepInStep: what either side's nodes do appears on the other by itself", a
   if (origin) await stores.on("to").remove(origin, stores.signal);
   while (await has("from", two.key)) await Bun.sleep(2);
   controller.abort(new Error("enough"));
-  expect(running).rejects.toThrow("enough");
+  await expect(running).rejects.toThrow("enough");
   expect(await stores.content("to")).toHaveLength(1);
 });
 

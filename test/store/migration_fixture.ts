@@ -1,6 +1,7 @@
 // Two embedded stores with one clock that the test sets, and nodes that live on one of them: a day passes in no time. One side can
 // hide when its leases end until it is asked, as etcd v3 does.
 
+import { Database } from "bun:sqlite";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,6 +60,13 @@ export class TwoStores implements Disposable {
 
   pass(ms: number): void {
     this.#elapsedMs += ms;
+  }
+
+  /** Configuration and leases of a side, as `etcdctl rm --recursive` takes them. */
+  takeAway(side: Side): void {
+    using db = new Database(this.path(side));
+    db.run("UPDATE meta SET config = NULL, revision = revision + 1, config_revision = revision + 1");
+    db.run("DELETE FROM leases");
   }
 
   /** A migration without memory, as after a start. */

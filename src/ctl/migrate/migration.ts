@@ -6,7 +6,7 @@ import { parseLeaseKey } from "../../lease/key.ts";
 import type { Registry, RegistryEntry } from "../../subnet/registry.ts";
 import { StoreError } from "../../subnet/store_error.ts";
 import { inBatches } from "../in_batches.ts";
-import { sameConfig } from "./difference.ts";
+import { configState } from "./config_state.ts";
 import { EndTimes } from "./end_times.ts";
 import {
   type Agreed,
@@ -59,6 +59,7 @@ export class Migration {
   readonly #histories: { [S in Side]?: string } = {};
   #problems: ReadonlyMap<string, string> = new Map();
   #config: string | undefined;
+  #lost: Side | undefined;
 
   constructor(from: Registry, to: Registry, options: MigrationOptions) {
     this.#sides = { from, to };
@@ -69,6 +70,8 @@ export class Migration {
   /** Brings the leases of both sides in step. `scan`: asks also whether leases were renewed. Throws StoreError. */
   async pass(scan: boolean, signal: AbortSignal): Promise<Pass> {
     const [from, to] = await Promise.all([this.#read("from", signal), this.#read("to", signal)]);
+    // Read after the leases: whoever takes a side away takes its configuration away with them.
+    await this.#readConfig(signal);
     const sides = { from, to };
     const keys = new Set([...from.keys(), ...to.keys(), ...this.#agreed.keys()]);
     // Whether an entry goes with its origin hangs on whether a node renewed it, and that may have been a moment ago.
@@ -98,22 +101,26 @@ export class Migration {
 
   /** Brings the configuration in step: the old side's is copied once, after that whoever changes it. Throws StoreError. */
   async passConfig(signal: AbortSignal): Promise<void> {
-    const texts = {
-      from: (await this.#sides.from.config(signal)).text,
-      to: (await this.#sides.to.config(signal)).text,
-    };
-    const { from, to } = texts;
-    if (from !== undefined && to !== undefined && sameConfig(from, to)) {
-      this.#config = from;
-      return;
+    const { texts, state } = await this.#readConfig(signal);
+    const source = state.kind === "copy" ? state.from : "from";
+    const text = texts[source];
+    if (text === undefined) return;
+    if (state.kind === "copy") {
+      await this.#sides[otherSide(source)].setConfig(text, signal);
+      this.#options.onEvent({ kind: "config copied", on: otherSide(source) });
     }
-    const source = configSource(from, to, this.#config);
-    if (source === undefined) throw this.#configConflict();
-    const text = source === "none" ? undefined : texts[source];
-    if (source === "none" || text === undefined) return;
-    await this.#sides[otherSide(source)].setConfig(text, signal);
     this.#config = text;
-    this.#options.onEvent({ kind: "config copied", on: otherSide(source) });
+    this.#lost = undefined;
+  }
+
+  /** Throws StoreError when the two sides are no longer, or not yet, one network. */
+  async #readConfig(signal: AbortSignal) {
+    const { from, to } = this.#sides;
+    const texts = { from: (await from.config(signal)).text, to: (await to.config(signal)).text };
+    const state = configState(texts, this.#config, this.#lost);
+    if (state.kind === "contradict") throw this.#contradiction();
+    if (state.kind === "gone") throw this.#gone(state.side);
+    return { texts, state };
   }
 
   async #read(side: Side, signal: AbortSignal): Promise<Entries> {
@@ -122,7 +129,8 @@ export class Migration {
     this.#histories[side] = history;
     if (before !== undefined && before !== history) {
       this.#agreed.clear();
-      this.#config = undefined;
+      // With etcd v2 it may as well be that somebody removed the whole directory; then a configuration that is gone stays gone.
+      if (this.#sides[side].kind !== "etcd2") this.#lost = side;
       this.#options.onEvent({ kind: "data lost", side });
     }
     return new Map(entries.filter(({ key }) => parseLeaseKey(key)).map((entry) => [entry.key, entry]));
@@ -183,7 +191,7 @@ export class Migration {
     return { owned, reserved };
   }
 
-  #configConflict(): StoreError {
+  #contradiction(): StoreError {
     const { from, to } = this.#sides;
     return new StoreError(
       "conflict",
@@ -192,17 +200,14 @@ export class Migration {
         "make them equal with flannelctl config set, or take the wrong one away",
     );
   }
-}
 
-/** The side whose configuration holds; undefined when both do. What was there and is gone was taken away by its operator. */
-function configSource(
-  from: string | undefined,
-  to: string | undefined,
-  agreed: string | undefined,
-): Side | "none" | undefined {
-  if (to === undefined) return from === undefined || agreed !== undefined ? "none" : "from";
-  if (from === undefined) return "none";
-  if (agreed === undefined) return undefined;
-  if (sameConfig(to, agreed)) return "from";
-  return sameConfig(from, agreed) ? "to" : undefined;
+  #gone(side: Side): StoreError {
+    const { description } = this.#sides[side];
+    const text =
+      this.#config === undefined
+        ? `cannot migrate: ${description} holds no network configuration; are --from and --to the right way round`
+        : `cannot go on: ${description} holds no network configuration any more; if it was taken away, the migration is over; if it was ` +
+          "lost, write it again and start anew; the other side was left as it is";
+    return new StoreError("absent", description, text);
+  }
 }

@@ -201,6 +201,6 @@ function together(failures: readonly StoreError[], description: string): StoreEr
   if (!first) return new StoreError("invalid", description, "cannot reach etcd: no endpoint; give --etcd-endpoints");
   if (failures.length === 1) return first;
   const best = failures.find(({ reason }) => reason === "unreachable") ?? first;
-  const message = failures.map((failure) => failure.message).join("\n");
+  const message = failures.map((failure) => failure.message).join("; ");
   return new StoreError(best.reason, description, message, { cause: failures });
 }

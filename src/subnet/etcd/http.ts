@@ -89,9 +89,9 @@ export class EtcdHttp implements Disposable {
     });
   }
 
-  /** Resolves when the answer's head has come; its body may take for ever. */
-  open(what: HttpRequest, signal: AbortSignal, target?: Target): Promise<OpenAnswer> {
-    return this.#trying(what, signal, target, async (open) => open);
+  /** Resolves when the answer's head has come, which may take `headMs`; its body may take for ever. */
+  open(what: HttpRequest, signal: AbortSignal, target: Target, headMs: number): Promise<OpenAnswer> {
+    return this.#trying(what, signal, target, async (open) => open, headMs);
   }
 
   /** The endpoint does not do what it should though it can be reached: the next request goes to another one. */
@@ -111,6 +111,7 @@ export class EtcdHttp implements Disposable {
     signal: AbortSignal,
     target: Target | undefined,
     use: (open: OpenAnswer) => Promise<T>,
+    limitMs = this.timing.requestMs,
   ): Promise<T> {
     const failed = new Map<string, StoreError>();
     for (;;) {
@@ -125,10 +126,8 @@ export class EtcdHttp implements Disposable {
       // Taken by another request meanwhile.
       if (!connection.socket && !this.#agent.hasFree(connection.target)) continue;
       const limit = new AbortController();
-      const timer = setTimeout(
-        () => limit.abort(new SilenceError(connection.target, this.timing.requestMs)),
-        this.timing.requestMs,
-      );
+      const silent = () => limit.abort(new SilenceError(connection.target, limitMs));
+      const timer = Number.isFinite(limitMs) ? setTimeout(silent, limitMs) : undefined;
       try {
         const open = await this.#send(what, connection, AbortSignal.any([signal, limit.signal]));
         const result = await use(open);

@@ -31,6 +31,8 @@ type Directory = number | "missing" | undefined;
 export class Keys2 {
   readonly http: EtcdHttp;
   readonly prefix: string;
+  /** A proxy stands between that passes an answer on only when it is complete (watch2.ts). */
+  streamsAreHeldBack = false;
   readonly #username: string;
   #seen: Position2 | undefined;
   #directory: Directory;

@@ -216,13 +216,16 @@ export class Etcd3Registry implements Registry {
   /** Puts under a lease granted for it, which goes again when nothing was put. */
   async #putAnew(key: string, value: string, at: Point, ttlMs: number | undefined, signal: AbortSignal) {
     const granted = ttlMs === undefined ? undefined : await this.#leases.grant(ttlMs, signal);
-    let put: RegistryEntry | undefined;
+    // Also when it is not known whether it was put: what is revoked is certainly gone, and can be created again.
+    const withdraw = () => (granted ? this.#leases.withdraw(granted.id) : Promise.resolve());
     try {
-      put = await this.#put(key, value, at, granted, signal);
+      const put = await this.#put(key, value, at, granted, signal);
+      if (!put) await withdraw();
       return put;
-    } finally {
-      // Also when it is not known whether it was put: what is revoked is certainly gone, and can be created again.
-      if (!put && granted) await this.#leases.withdraw(granted.id);
+    } catch (error) {
+      // Nobody who gave up, or cannot reach the store, waits for it.
+      void withdraw();
+      throw error;
     }
   }
 

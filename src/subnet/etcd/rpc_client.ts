@@ -167,7 +167,8 @@ export class RpcClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#closed.abort(new Error("the registry was closed"));
+    const { description } = this;
+    this.#closed.abort(new StoreError("unreachable", description, `cannot use etcd at ${description}: it was closed`));
     this.#connection[Symbol.dispose]();
   }
 }

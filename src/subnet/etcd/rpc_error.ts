@@ -1,5 +1,5 @@
 // What etcd answers to a request that it does not serve, as a StoreError that says what to do. The texts are those of etcd's
-// api/v3rpc/rpctypes/error.go, the same in 3.4, 3.5 and 3.6; gRPC's codes alone do not tell them apart.
+// etcdserver/api/v3rpc/rpctypes/error.go (3.4); gRPC's codes alone do not tell them apart.
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { StoreError, type StoreReason } from "../store_error.ts";

@@ -35,11 +35,6 @@ export class TlsFiles {
     this.#files = files;
   }
 
-  /** Whether any file is named: then a connection without TLS is not what was meant. */
-  get given(): boolean {
-    return Object.values(this.#files).some((path) => path !== "");
-  }
-
   /** What the files hold now, or held when they last made sense. Throws StoreError when they never did. */
   texts(): TlsTexts {
     const { caFile, certFile, keyFile } = this.#files;

@@ -12,24 +12,18 @@
 
 import { pause } from "../pause.ts";
 import { StoreError } from "../store_error.ts";
-import { type Event2, isEvent, outcomeOf, positionOf } from "./answer2.ts";
-import type { OpenAnswer } from "./http.ts";
+import { type Event2, positionOf } from "./answer2.ts";
+import type { Target } from "./endpoints.ts";
+import { type OpenAnswer, SilenceError } from "./http.ts";
 import { Inbox } from "./inbox.ts";
-import { type Keys2, keyPath, LEADER_PATH } from "./keys2.ts";
+import { type Keys2, LEADER_PATH } from "./keys2.ts";
+import { broken, compacted, eventsOf, openWatch, pollAll, pollOnce, type Watched } from "./poll2.ts";
 
 const MAX_GAP = 100;
 /** How long the first batch waits for what happened since; without it would come the next. */
 const FIRST_BATCH_MS = 20;
 /** Signs of life without a leader, in a row, until the member is left for another one: an election takes less. */
 const LEADERLESS_PROBES = 2;
-
-export interface Watched {
-  readonly key: string;
-  readonly recursive: boolean;
-  readonly cluster: string;
-  /** Everything after it is told. */
-  readonly index: number;
-}
 
 export interface Events2 {
   readonly events: readonly Event2[];
@@ -46,7 +40,7 @@ export async function* watchKeys(
   let { index } = watched;
   for (;;) {
     const before = index;
-    for await (const batch of oneStream(keys, { ...watched, index }, signal)) {
+    for await (const batch of oneSession(keys, { ...watched, index }, signal)) {
       index = batch.index;
       yield batch;
     }
@@ -55,7 +49,7 @@ export async function* watchKeys(
   }
 }
 
-async function* oneStream(
+async function* oneSession(
   keys: Keys2,
   watched: Watched,
   signal: AbortSignal,
@@ -68,24 +62,25 @@ async function* oneStream(
     tasks.push(task.catch((error: unknown) => inbox.fail(error)));
   };
   try {
-    const stream = await openWatch(keys, watched, { stream: "true" }, stop);
-    const from = startOf(stream, keys, watched);
+    const { target } = await keys.http.ask({ method: "GET", path: LEADER_PATH }, stop);
+    const stream = await openStream(keys, watched, target, stop);
     let told = watched.index;
+    run(probe(keys, watched, target, stop));
+    if (!stream) run(pollAll(keys, watched, target, inbox, stop));
+    const from = stream ? startOf(stream, keys, watched) : told;
     const held: Event2[] = [];
     let gap = from > told;
-    run(
-      (async () => {
-        for await (const event of eventsOf(stream)) {
-          if (gap) held.push(event);
-          else inbox.push(event);
-        }
-        inbox.end();
-      })(),
-    );
-    run(probe(keys, watched, stream, stop));
+    const readStream = async (open: OpenAnswer) => {
+      for await (const event of eventsOf(open)) {
+        if (gap) held.push(event);
+        else inbox.push(event);
+      }
+      inbox.end();
+    };
+    if (stream) run(readStream(stream));
     const closeGap = async () => {
       for (let at = told; at < from; ) {
-        const event = await pollOnce(keys, watched, at + 1, stream, stop);
+        const event = await pollOnce(keys, watched, at + 1, target, stop);
         at = event.node.modifiedIndex;
         if (at <= from) inbox.push(event);
       }
@@ -108,20 +103,24 @@ async function* oneStream(
   }
 }
 
-async function openWatch(
+/** undefined where streams do not come through, which is remembered. */
+async function openStream(
   keys: Keys2,
-  { key, recursive }: Watched,
-  query: Readonly<Record<string, string>>,
+  watched: Watched,
+  target: Target,
   signal: AbortSignal,
-  target?: OpenAnswer["target"],
-): Promise<OpenAnswer> {
-  const path = keyPath(key, { wait: "true", ...(recursive ? { recursive: "true" } : {}), ...query });
-  const open = await keys.http.open({ method: "GET", path }, signal, target);
-  if (open.status === 200 && positionOf(open).cluster !== "") return open;
-  let text = "";
-  for await (const piece of open.body) text += piece;
-  outcomeOf({ ...open, text }, keys.asked("watch", key));
-  throw compacted(keys, key, "the changes since then are forgotten");
+): Promise<OpenAnswer | undefined> {
+  const { requestMs } = keys.http.timing;
+  if (keys.streamsAreHeldBack) return undefined;
+  try {
+    return await openWatch(keys, watched, { stream: "true" }, target, requestMs, signal);
+  } catch (error) {
+    if (!(error instanceof SilenceError)) throw error;
+    // Silent to this and not to another request.
+    await keys.http.ask({ method: "GET", path: LEADER_PATH }, signal, target);
+    keys.streamsAreHeldBack = true;
+    return undefined;
+  }
 }
 
 /** From which index on the stream tells; throws "compacted" when it cannot be joined to what was read. */
@@ -133,37 +132,9 @@ function startOf(stream: OpenAnswer, keys: Keys2, { key, cluster, index }: Watch
   return found.index;
 }
 
-async function* eventsOf(open: OpenAnswer): AsyncGenerator<Event2, void, undefined> {
-  let rest = "";
-  for await (const piece of open.body) {
-    const lines = (rest + piece).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line !== "") yield parseEvent(line, open);
-  }
-}
-
-function parseEvent(line: string, { target }: OpenAnswer): Event2 {
-  const { url } = target.endpoint;
-  try {
-    const body: unknown = JSON.parse(line);
-    if (isEvent(body)) return body;
-  } catch {
-    // Said below.
-  }
-  throw new StoreError("unreachable", url, `cannot watch etcd at ${url}: "${line.slice(0, 60)}" is no event of etcd`);
-}
-
-/** The first event from `index` on, as soon as there is one. */
-async function pollOnce(keys: Keys2, watched: Watched, index: number, stream: OpenAnswer, signal: AbortSignal) {
-  using open = await openWatch(keys, watched, { waitIndex: String(index) }, signal, stream.target);
-  for await (const event of eventsOf(open)) return event;
-  throw broken(keys, watched, stream.target.endpoint.url, "the server ended it");
-}
-
-/** Fails when the member the stream is of falls silent, or knows of no leader and so will hear of no change. */
-async function probe(keys: Keys2, watched: Watched, stream: OpenAnswer, signal: AbortSignal): Promise<void> {
+/** Fails when the member that is watched falls silent, or knows of no leader and so will hear of no change. */
+async function probe(keys: Keys2, watched: Watched, target: Target, signal: AbortSignal): Promise<void> {
   const { pingMs, pongMs } = keys.http.timing;
-  const { target } = stream;
   let leaderless = 0;
   while (!signal.aborted) {
     await pause(pingMs, signal);
@@ -186,13 +157,4 @@ async function probe(keys: Keys2, watched: Watched, stream: OpenAnswer, signal: 
     keys.http.avoid(target);
     throw broken(keys, watched, target.endpoint.url, cause);
   }
-}
-
-function broken(keys: Keys2, { key }: Watched, url: string, cause: string): StoreError {
-  return new StoreError("unreachable", url, `cannot ${keys.asked("watch", key).what} at ${url}: ${cause}`);
-}
-
-function compacted(keys: Keys2, key: string, cause: string): StoreError {
-  const what = `cannot ${keys.asked("watch", key).what}`;
-  return new StoreError("compacted", keys.http.description, `${what}: ${cause}; read it again`);
 }
