@@ -67,6 +67,32 @@ async function firstSet(manager: SubnetManager): Promise<LeaseSet> {
   throw new Error("There was no set");
 }
 
+/** What etcd v2 tells whoever watches from `index` on: the actions of the next events. */
+function actionsSince(index: number, count: number, prefix: string): string[] {
+  return Array.from({ length: count }, (_, i) => {
+    const path = `v2/keys${prefix}/subnets?recursive=true&wait=true&waitIndex=${index + i}`;
+    return (JSON.parse(cluster.curl(`url = "${cluster.endpoints[0]}/${path}"\n`)) as { action: string }).action;
+  });
+}
+
+test("etcd v2: events have names that v0.7.1 knows: one removed by us is deleted, not compared and deleted", async () => {
+  const prefix = newPrefix();
+  const [lease] = recording("2", "vxlan").leases;
+  using registry = await open("2", prefix);
+  const created = await registry.create("10.5.7.0-24", lease?.value ?? "", 60_000, NEVER);
+  if (created === "exists") throw new Error("It exists");
+  const { node } = JSON.parse(cluster.ctl2("-o", "json", "get", `${prefix}/subnets/10.5.7.0-24`));
+  // Of the renewal nobody hears.
+  const renewed = await registry.renew(created, 60_000, NEVER);
+  if (renewed === "lost") throw new Error("It is lost");
+  const replaced = await registry.replace(renewed, '{"PublicIP":"172.31.0.12"}', undefined, NEVER);
+  if (replaced === "conflict") throw new Error("Somebody else wrote");
+  expect(await registry.remove(replaced, NEVER)).toBe("removed");
+  expect(await registry.remove(replaced, NEVER)).toBe("conflict");
+  const indexes = [node.modifiedIndex, node.modifiedIndex + 1, node.modifiedIndex + 3];
+  expect(indexes.flatMap((index) => actionsSince(index, 1, prefix))).toEqual(["create", "compareAndSwap", "delete"]);
+});
+
 describe.each(["3", "2"] as const)("etcd v%s", (api) => {
   describe.each(recordings(api).map((each) => [each.name, each] as const))("%s", (_name, recorded) => {
     test("entries: every key and value as it is, reserved exactly when it had no life time", async () => {
