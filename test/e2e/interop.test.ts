@@ -2,18 +2,20 @@
 // FLANNEL_GO_V071 (go_flannel.ts); docs/interop.md has a run with both. Without them, what they leave in etcd is replayed, and our daemons live with that.
 
 import { describe, expect, test } from "bun:test";
+import { dirname, join } from "node:path";
 import { FAMILIES } from "../../src/ip/family.ts";
 import { type Api, recording, replay, stored } from "../etcd/recorded.ts";
 import { becomes } from "./becomes.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { GO_FLANNELS, startGo } from "./go_flannel.ts";
-import { DUAL_STACK, type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
+import { DUAL_STACK, FLANNELD, type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
 import { type Program, until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 import { PingStream } from "./traffic.ts";
 
 const TEST_MS = 120_000;
 const DAY_SECONDS = 86_400;
+const FLANNELCTL = join(dirname(FLANNELD), "flannelctl");
 
 async function open(api: Api, nodes: number, options: UnderlayOptions = {}): Promise<Underlay> {
   return Underlay.open({ nodes, families: ["ipv4"], etcd: { members: 1, enableV2: true, api }, ...options });
@@ -201,6 +203,33 @@ describe.each(GO_FLANNELS)("$title", (go) => {
       await Bun.sleep(15_000);
       expect(await pings.stop()).toBe(0);
       expect(goFlanneld.output).toBe(said);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "flannelctl revokes and reserves leases: Go hears of it, and of what comes after",
+    async () => {
+      await using underlay = await open(api, 2);
+      const store = new EtcdStore(underlay.cluster, api);
+      const [mine, its] = [underlay.node(1), underlay.node(2)];
+      await ours(underlay, mine);
+      await theirs(underlay, its);
+      await reach(underlay.nodes);
+      const ctl = async (...words: string[]) => {
+        const ended = await mine.finished([FLANNELCTL, ...words, ...underlay.storeFlags]);
+        expect([ended.code, ended.code === 0 ? "" : ended.output]).toEqual([0, ""]);
+      };
+      store.put(151);
+      for (const node of underlay.nodes) await becomes(() => peersOf(node).includes(151), true);
+      await ctl("lease", "revoke", "10.5.151.0/24", "--yes");
+      for (const node of underlay.nodes) await becomes(() => peersOf(node).includes(151), false);
+      await ctl("reserve", mine.subnet(), `--public-ip=${mine.address.ipv4}`);
+      expect(stored(underlay.cluster, api, leaseKey(mine.subnet())).ttlSeconds).toBeUndefined();
+      store.put(152);
+      for (const node of underlay.nodes) await becomes(() => peersOf(node).includes(152), true);
+      store.remove("10.5.152.0-24");
+      await reach(underlay.nodes);
     },
     TEST_MS,
   );
