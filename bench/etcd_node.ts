@@ -1,18 +1,22 @@
-// A node of a benchmark whose store is an etcd v3 in its own namespace, and the writer that fills it.
+// A node of a benchmark whose store is an etcd in its own namespace, and the writer that fills it.
 
 import { EtcdCluster } from "../test/etcd/cluster.ts";
 import type { Done, Order } from "./etcd_writer.ts";
 import { BenchNode } from "./node.ts";
 
+const SUBNETS = "/coreos.com/network/subnets/";
+
 export class EtcdNode implements AsyncDisposable {
   readonly node: BenchNode;
   readonly #cluster: EtcdCluster;
+  readonly #api: "2" | "3";
   readonly #writer: Bun.Subprocess;
   readonly #answers: ((done: Done | "ready") => void)[] = [];
 
-  private constructor(node: BenchNode, cluster: EtcdCluster) {
+  private constructor(node: BenchNode, cluster: EtcdCluster, api: "2" | "3") {
     this.node = node;
     this.#cluster = cluster;
+    this.#api = api;
     const [url = ""] = cluster.endpoints;
     node.storeFlags = [`--etcd-endpoints=${url}`];
     const command = [
@@ -21,6 +25,7 @@ export class EtcdNode implements AsyncDisposable {
       process.execPath,
       `${import.meta.dir}/etcd_writer.ts`,
       url,
+      api,
     ];
     this.#writer = Bun.spawn(command, {
       stdio: ["ignore", "inherit", "inherit"],
@@ -29,12 +34,13 @@ export class EtcdNode implements AsyncDisposable {
     });
   }
 
-  static async open(): Promise<EtcdNode> {
+  static async open(api: "2" | "3" = "3"): Promise<EtcdNode> {
     const node = new BenchNode();
     const cluster = await EtcdCluster.start({
+      enableV2: api === "2",
       places: [{ namespace: node.namespace.path, address: "192.168.77.1" }],
     });
-    const made = new EtcdNode(node, cluster);
+    const made = new EtcdNode(node, cluster, api);
     await made.#answer();
     await made.order({ verb: "configure" });
     return made;
@@ -49,7 +55,14 @@ export class EtcdNode implements AsyncDisposable {
 
   /** Takes leases that no peer of the benchmark has: those of flannelds that ran. */
   forgetOwnLeases(): void {
-    this.#cluster.ctl("del", "/coreos.com/network/subnets/10.1.", "/coreos.com/network/subnets/10.16.");
+    if (this.#api === "3") {
+      this.#cluster.ctl("del", `${SUBNETS}10.1.`, `${SUBNETS}10.16.`);
+      return;
+    }
+    for (const key of this.#cluster.ctl2("ls", SUBNETS).split("\n")) {
+      const second = Number(key.slice(SUBNETS.length).split(".")[1]);
+      if (second < 16) this.#cluster.ctl2("rm", key);
+    }
   }
 
   async order(order: Order): Promise<Done> {

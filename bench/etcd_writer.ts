@@ -1,10 +1,10 @@
 // The writer of bench/etcd.ts, in the namespace of its etcd: a process of its own, since a connection belongs to the namespace in which it is made. Its client
 // is flanneld's, with one warm connection. Orders come and answers go by the pipe to its parent.
 //
-//   bun etcd_writer.ts URL
+//   bun etcd_writer.ts URL 3|2
 
 import { ETCD_TIMING } from "../src/subnet/etcd/options.ts";
-import { Etcd3Registry } from "../src/subnet/etcd/registry3.ts";
+import { openRegistry } from "../src/subnet/open.ts";
 import { now } from "./counts.ts";
 import { changePeer, leaseKey, leaseValue, NETWORK_CONFIG, putPeer, removePeer } from "./leases.ts";
 
@@ -24,16 +24,18 @@ export interface Done {
   readonly returned: number;
 }
 
-const registry = new Etcd3Registry({
-  endpoints: [process.argv[2] ?? ""],
+const [url = "", api] = process.argv.slice(2);
+const { signal } = new AbortController();
+const etcd = {
+  endpoints: [url],
   discoverySrv: "",
   prefix: "/coreos.com/network",
   tls: { caFile: "", certFile: "", keyFile: "" },
   username: "",
   password: "",
   timing: ETCD_TIMING,
-});
-const { signal } = new AbortController();
+};
+const registry = await openRegistry({ kind: "etcd", api: api === "2" ? "2" : "3", etcd }, signal);
 
 async function follow(order: Order): Promise<void> {
   switch (order.verb) {

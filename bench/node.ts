@@ -84,8 +84,9 @@ export class BenchNode implements Disposable {
     return new Daemon(this, executable);
   }
 
-  observe(): Promise<Observer> {
-    return Observer.open(this.namespace.path, DEVICE, this.directory);
+  /** `routeProtocol`: of the routes that count, ours by default. */
+  observe(routeProtocol?: number): Promise<Observer> {
+    return Observer.open(this.namespace.path, DEVICE, this.directory, routeProtocol);
   }
 
   /** Runs a program in the namespace; resolves to the milliseconds from exec to its end. */

@@ -1,5 +1,6 @@
 // The near side of the outside observer (watcher.ts): starts it, asks, and gets the moment at which something was seen.
 
+import { ROUTE_PROTOCOL } from "../src/state/print.ts";
 import { type Expectation, noCounts, type Question, type Reply, type Seen } from "./counts.ts";
 
 /** Nothing measured here takes longer, on a slow machine either. */
@@ -12,12 +13,12 @@ export class Observer implements AsyncDisposable {
   readonly #failed: Promise<never>;
   #next = 1;
 
-  private constructor(namespace: string, device: string, directory: string, ready: () => void) {
+  private constructor(what: readonly string[], ready: () => void) {
     this.#failed = new Promise((_, reject) => {
       this.#fail = reject;
     });
     this.#failed.catch(() => {}); // told to whoever waits
-    this.#child = Bun.spawn([process.execPath, `${import.meta.dir}/watcher.ts`, namespace, device, directory], {
+    this.#child = Bun.spawn([process.execPath, `${import.meta.dir}/watcher.ts`, ...what], {
       stdio: ["ignore", "inherit", "inherit"],
       serialization: "json",
       ipc: (message: Reply) => {
@@ -33,10 +34,15 @@ export class Observer implements AsyncDisposable {
     });
   }
 
-  /** `directory` is watched for files, `device` is the one whose neighbours and FDB entries count. */
-  static async open(namespace: string, device: string, directory: string): Promise<Observer> {
+  /** `directory` is watched for files; the neighbours and FDB entries of `device` count, and routes of `routeProtocol`. */
+  static async open(
+    namespace: string,
+    device: string,
+    directory: string,
+    routeProtocol: number = ROUTE_PROTOCOL,
+  ): Promise<Observer> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const observer = new Observer(namespace, device, directory, resolve);
+    const observer = new Observer([namespace, device, directory, String(routeProtocol)], resolve);
     await Promise.race([promise, observer.#failed]);
     return observer;
   }

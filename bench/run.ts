@@ -14,6 +14,7 @@ import { converge } from "./converge.ts";
 import { drift } from "./drift.ts";
 import { etcd } from "./etcd.ts";
 import { events } from "./events.ts";
+import { interop } from "./interop.ts";
 import { Stores } from "./leases.ts";
 import { describeMachine, lookAtMachine } from "./machine.ts";
 import { repair } from "./repair.ts";
@@ -21,7 +22,17 @@ import { rest } from "./rest.ts";
 import { start } from "./start.ts";
 import { formatTable, type Table, tableAsJson } from "./table.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { start, rest, events, converge, burst, repair, drift, etcd };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  start,
+  rest,
+  events,
+  converge,
+  burst,
+  repair,
+  drift,
+  etcd,
+  interop,
+};
 /** As the Makefile builds flanneld. */
 const COMPILE = ["--compile", "--minify", "--bytecode", "--format=esm", "--splitting"];
 const NO_AUTOLOAD = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];

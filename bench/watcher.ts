@@ -1,7 +1,7 @@
 // The outside observer, a process of its own so that it hears while others work: listens to the kernel's
 // notifications in one network namespace, and to one directory, and says when what it was asked for has been seen.
 //
-//   bun bench/watcher.ts NAMESPACE-PATH DEVICE DIRECTORY     questions and replies by IPC (counts.ts)
+//   bun bench/watcher.ts NAMESPACE-PATH DEVICE DIRECTORY ROUTE-PROTOCOL     questions and replies by IPC (counts.ts)
 //
 // It reads the fixed headers only, so that it keeps up with 50,000 peers and takes little of the machine from what is
 // measured.
@@ -24,7 +24,8 @@ import { type Counts, type Expectation, KINDS, type Kind, noCounts, now, type Qu
 /** 50,000 peers are 200,000 messages of about 1 KiB of kernel memory. */
 const BUFFER_BYTES = 512 << 20;
 
-const [namespace = "", device = "", directory = ""] = process.argv.slice(2);
+const [namespace = "", device = "", directory = "", protocol = ""] = process.argv.slice(2);
+const routeProtocol = Number(protocol);
 const made = noCounts();
 const gone = noCounts();
 let deviceIndex: number | undefined;
@@ -85,7 +86,7 @@ function hear(datagram: Uint8Array): void {
         break;
       case RTM_NEWROUTE:
       case RTM_DELROUTE:
-        if (message.u8(5) === ROUTE_PROTOCOL) count("route", message.type === RTM_NEWROUTE);
+        if (message.u8(5) === routeProtocol) count("route", message.type === RTM_NEWROUTE);
         break;
     }
   }
