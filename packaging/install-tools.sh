@@ -18,6 +18,7 @@ package() {
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
     *:systemd-analyze) echo systemd ;;
+    apt-get:dnsmasq) echo dnsmasq-base ;;
     apt-get:etcd) echo etcd-server ;;
     apt-get:etcdctl) echo etcd-client ;;
     *:etcdctl) echo etcd ;;

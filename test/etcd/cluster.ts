@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** One for each member; loopback of this process's namespace without. */
   readonly places?: readonly Place[];
+  /** A disk of their own for the data: a directory in the mount namespace of the process `pid`. */
+  readonly disk?: { readonly pid: number; readonly directory: string };
 }
 
 export class EtcdMember {
@@ -50,13 +52,13 @@ export class EtcdMember {
   readonly #log: string;
   #child: Bun.Subprocess | undefined;
 
-  constructor(name: string, address: string, url: string, command: readonly string[], directory: string) {
+  constructor(name: string, address: string, url: string, command: readonly string[], data: string, log = data) {
     this.name = name;
     this.address = address;
     this.url = url;
-    this.#dataDirectory = join(directory, name);
+    this.#dataDirectory = join(data, name);
     this.#command = [...command, "--data-dir", this.#dataDirectory];
-    this.#log = join(directory, `${name}.log`);
+    this.#log = join(log, `${name}.log`);
   }
 
   get pid(): number {
@@ -114,7 +116,7 @@ export class EtcdCluster implements AsyncDisposable {
   private constructor(options: ClusterOptions) {
     this.#options = options;
     this.directory = mkdtempSync(join(tmpdir(), "flannel-etcd-"));
-    const { members: count = 1, tls, enableV2 = false, flags = [], places } = options;
+    const { members: count = 1, tls, enableV2 = false, flags = [], places, disk } = options;
     // By chance: process ids come round again, and an etcd that outlived its test would answer in place of this one.
     const block = `127.${randomInt(64, 128)}.${randomInt(256)}`;
     const offset = 4 * randomInt(63);
@@ -123,7 +125,10 @@ export class EtcdCluster implements AsyncDisposable {
     const initial = addresses.map((address, i) => `m${i + 1}=${peerUrl(address)}`).join(",");
     this.members = addresses.map((address, i) => {
       const url = `${tls ? "https" : "http"}://${address}:2379`;
-      const enter = places?.[i] ? ["nsenter", `--net=${places[i].namespace}`] : [];
+      const enter = [
+        ...(places?.[i] ? ["nsenter", `--net=${places[i].namespace}`] : []),
+        ...(disk ? ["nsenter", `--mount=/proc/${disk.pid}/ns/mnt`] : []),
+      ];
       const base = [
         ...[...enter, ETCD, "--name", `m${i + 1}`, "--initial-cluster", initial, "--initial-cluster-state", "new"],
         ...["--initial-cluster-token", this.directory, "--log-level", "warn", "--logger", "zap"],
@@ -134,7 +139,7 @@ export class EtcdCluster implements AsyncDisposable {
         ...(tls?.clientCaFile ? ["--client-cert-auth", "--trusted-ca-file", tls.clientCaFile] : []),
         ...flags,
       ];
-      return new EtcdMember(`m${i + 1}`, address, url, base, this.directory);
+      return new EtcdMember(`m${i + 1}`, address, url, base, disk?.directory ?? this.directory, this.directory);
     });
   }
 
