@@ -82,7 +82,9 @@ export class EtcdMember {
     try {
       // Variables ETCD_… would be flags.
       const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("ETCD")));
-      this.#child = Bun.spawn([...command], { env, stdin: "ignore", stdout: file, stderr: file });
+      // It dies with this process, also when that is killed.
+      const mortal = ["setpriv", "--pdeathsig", "KILL", ...command];
+      this.#child = Bun.spawn(mortal, { env, stdin: "ignore", stdout: file, stderr: file });
     } finally {
       closeSync(file);
     }
