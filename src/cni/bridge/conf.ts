@@ -69,7 +69,7 @@ export interface BridgeConf {
 /** Whether the built-in bridge does all that a configuration asks for. */
 export function knowsKeys(raw: Raw): boolean {
   return Object.entries(raw).every(
-    ([key, value]) => KEYS.includes(key) || IDLE[key]?.includes(value ?? false) === true,
+    ([key, value]) => KEYS.includes(key) || IDLE[key]?.includes(value ?? IDLE[key][0]) === true,
   );
 }
 
@@ -101,6 +101,10 @@ export function readBridgeConf({ raw }: PluginConf, args: string): BridgeConf {
   };
   if (conf.hairpin && conf.promiscuous) {
     faults.push("cannot set hairpin mode and promiscuous mode at the same time; leave out hairpinMode or promiscMode");
+  }
+  for (const [key, idle] of Object.entries(IDLE)) {
+    if (idle.includes(raw[key] ?? idle[0])) continue;
+    addFault(faults, key, raw[key], `${JSON.stringify(idle[0])} or nothing: the built-in bridge does not implement it`);
   }
   throwFaults("bridge", faults);
   return conf;
