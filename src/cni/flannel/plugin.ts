@@ -3,7 +3,7 @@
 
 import { CNI_CODE, CniError, cniErrorOf } from "../cni_error.ts";
 import type { Attachment, Delegate, Plugin, Request } from "../plugin.ts";
-import type { Result } from "../result.ts";
+import type { Result, ResultRoute } from "../result.ts";
 import { type FlannelConf, readFlannelConf } from "./conf.ts";
 import { daemonOf, daemonText } from "./daemon.ts";
 import { delegateConf, delegateRaw } from "./delegate_conf.ts";
@@ -49,7 +49,7 @@ export const flannel: Plugin = {
     const raw = knownState(own, call);
     // As it was added, in the version that is asked in: an older one may have no CHECK.
     const current = { ...raw, cniVersion: conf.cniVersion };
-    await delegateOf(request, own).check(String(raw.type), delegateConf(current, conf.prevResult));
+    await delegateOf(request, own).check(String(raw.type), delegateConf(current, withGateways(conf.prevResult)));
   },
 
   async status(request: Request): Promise<void> {
@@ -74,6 +74,19 @@ export const flannel: Plugin = {
 
 function delegateOf({ delegate }: Request, { builtIn }: FlannelConf): Delegate {
   return builtIn ? delegate : delegate.with({ builtIn });
+}
+
+/**
+ * A route without a gateway was made through that of the address; the reference's CHECK looks for one that has none, and finds none. So it is told.
+ */
+function withGateways(result: Result): Result {
+  const isV6 = (text: string) => text.includes(":");
+  const gatewayFor = (dst: string) => result.ips.find(({ address }) => isV6(address) === isV6(dst))?.gateway;
+  const routes = result.routes.map((route): ResultRoute => {
+    const gw = route.gw ?? gatewayFor(route.dst);
+    return gw === undefined ? route : { ...route, gw };
+  });
+  return { ...result, routes };
 }
 
 function knownState({ dataDir }: FlannelConf, attachment: Attachment) {
