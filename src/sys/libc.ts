@@ -5,7 +5,7 @@
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
 
 import { dlopen, FFIType, type Pointer, ptr as pointerTo, read } from "bun:ffi";
-import { EINTR, SysError } from "./error.ts";
+import { EAGAIN, EINTR, SysError } from "./error.ts";
 
 const { i32, u32, u64, ptr } = FFIType;
 
@@ -22,6 +22,7 @@ const { symbols: c } = dlopen("libc.so.6", {
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
   setns: { args: [i32, i32], returns: i32 },
+  flock: { args: [i32, i32], returns: i32 },
   madvise: { args: [u64, u64, i32], returns: i32 },
   localtime_r: { args: [ptr, ptr], returns: ptr },
 });
@@ -56,6 +57,10 @@ export const POLLIN = 0x001;
 /** bits/fcntl-linux.h */
 export const O_RDONLY = 0;
 export const O_CLOEXEC = 0o2000000;
+
+/** sys/file.h */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 
 /** bits/sched.h */
 export const CLONE_NEWNET = 0x40000000;
@@ -171,6 +176,14 @@ export function open(path: string, flags: number): number {
 
 export function close(fd: number): void {
   c.close(fd);
+}
+
+/** Takes flock(2)'s exclusive lock if nobody has it; false when somebody does. It ends when `fd` is closed. */
+export function tryLock(fd: number, subject: string): boolean {
+  const result = Number(c.flock(fd, LOCK_EX | LOCK_NB));
+  if (result < 0 && errno() === EAGAIN) return false;
+  checked(result, "flock", subject);
+  return true;
 }
 
 /** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
