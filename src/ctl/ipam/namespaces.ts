@@ -8,7 +8,6 @@ import { prefixAddress } from "../../ip/prefix.ts";
 import { listAddresses } from "../../netlink/list.ts";
 import { RequestSocket } from "../../netlink/socket.ts";
 import { SysError } from "../../sys/error.ts";
-import { isCode } from "./reservations.ts";
 
 export interface NamespaceView {
   /** Address → the namespace that has it, in words. */
@@ -95,21 +94,22 @@ function findNamespaces(): Found {
     if (known) known.push({ path, words });
     else doors.set(id, [{ path, words }]);
   };
-  /** What `read` gives, or nothing from a process that ended. */
-  const from = <T>(read: () => T): T | undefined => {
+  /** What `read` gives of a process, or nothing of one that ended or hides. */
+  const of = <T>(pid: string, read: () => T): T | undefined => {
     try {
       return read();
     } catch (error) {
-      if (!isCode(error, ...ENDED)) doubts.add(wordsOf(error));
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (!ENDED.includes(code)) doubts.add(`process ${pid} hides its namespaces (${code}): CAP_SYS_PTRACE is wanted`);
       return undefined;
     }
   };
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   for (const pid of pids) {
-    const mountNamespace = from(() => readlinkSync(`/proc/${pid}/ns/mnt`));
+    const mountNamespace = of(pid, () => readlinkSync(`/proc/${pid}/ns/mnt`));
     if (mountNamespace === undefined || mountNamespaces.has(mountNamespace)) continue;
     mountNamespaces.add(mountNamespace);
-    for (const line of from(() => readFileSync(`/proc/${pid}/mountinfo`, "utf8"))?.split("\n") ?? []) {
+    for (const line of of(pid, () => readFileSync(`/proc/${pid}/mountinfo`, "utf8"))?.split("\n") ?? []) {
       // 36 35 0:4 net:[4026532001] /run/netns/a rw shared:1 - nsfs nsfs rw
       const [, , , root, point = ""] = line.split(" ");
       const place = point.replace(/\\([0-7]{3})/g, (_, octal: string) =>
@@ -119,18 +119,18 @@ function findNamespaces(): Found {
     }
   }
   for (const pid of pids) {
-    for (const thread of from(() => readdirSync(`/proc/${pid}/task`)) ?? []) {
+    for (const thread of of(pid, () => readdirSync(`/proc/${pid}/task`)) ?? []) {
       const path = `/proc/${pid}/task/${thread}/ns/net`;
       add(
-        from(() => readlinkSync(path)),
+        of(pid, () => readlinkSync(path)),
         path,
         `process ${pid}`,
       );
     }
-    for (const fd of from(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+    for (const fd of of(pid, () => readdirSync(`/proc/${pid}/fd`)) ?? []) {
       const path = `/proc/${pid}/fd/${fd}`;
       add(
-        from(() => readlinkSync(path)),
+        of(pid, () => readlinkSync(path)),
         path,
         `an open file of process ${pid}`,
       );

@@ -31,6 +31,8 @@ const STATE_DIRECTORIES: readonly (readonly [path: string, depth: 1 | 2])[] = [
   ["/run/k3s/containerd/io.containerd.runtime.v2.task", 2],
   ["/run/docker/runtime-runc", 2],
 ];
+/** Of ctr, which otherwise waits long for a socket that nobody serves. */
+const CONNECT_TIMEOUT = "3s";
 const ANSWER_TIMEOUT_MS = 15_000;
 /** Shorter words of a command line may be anything; runtimes make ids of 64, Kubernetes' tests none below 12. */
 const MIN_ID_LENGTH = 12;
@@ -68,7 +70,8 @@ export async function askRuntimes(moreContainerd: readonly string[], signal: Abo
 /** Containers of every namespace of containerd; what CRI calls a sandbox is one too. */
 async function containerdIds(socket: string, signal: AbortSignal): Promise<readonly string[]> {
   if (!findTool("ctr")) return await criIds(socket, signal);
-  const ctr = ["ctr", "--address", socket];
+  if (!existsSync(socket)) throw new Error("there is no such socket");
+  const ctr = ["ctr", `--connect-timeout=${CONNECT_TIMEOUT}`, "--address", socket];
   const namespaces = await lines([...ctr, "namespaces", "list", "-q"], signal);
   const lists = namespaces.map((name) => lines([...ctr, "--namespace", name, "containers", "list", "-q"], signal));
   return (await Promise.all(lists)).flat();
