@@ -1,11 +1,12 @@
 // The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports
-// bun:ffi. Every function here throws SysError; none blocks except poll.
+// bun:ffi. Every function here throws SysError; none blocks except poll and
+// flock.
 //
 // Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
 
 import { dlopen, FFIType, type Pointer, ptr as pointerTo, read } from "bun:ffi";
-import { EAGAIN, EINTR, SysError } from "./error.ts";
+import { EINTR, SysError } from "./error.ts";
 
 const { i32, u32, u64, ptr } = FFIType;
 
@@ -58,9 +59,9 @@ export const POLLIN = 0x001;
 export const O_RDONLY = 0;
 export const O_CLOEXEC = 0o2000000;
 
-/** sys/file.h */
-const LOCK_EX = 2;
-const LOCK_NB = 4;
+/** bits/fcntl.h (sys/file.h) */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 /** bits/sched.h */
 export const CLONE_NEWNET = 0x40000000;
@@ -178,17 +179,17 @@ export function close(fd: number): void {
   c.close(fd);
 }
 
-/** Takes flock(2)'s exclusive lock if nobody has it; false when somebody does. It ends when `fd` is closed. */
-export function tryLock(fd: number, subject: string): boolean {
-  const result = Number(c.flock(fd, LOCK_EX | LOCK_NB));
-  if (result < 0 && errno() === EAGAIN) return false;
-  checked(result, "flock", subject);
-  return true;
-}
-
 /** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
 export function setns(fd: number, kind: number, subject: string): void {
   checked(c.setns(fd, kind), "setns", subject);
+}
+
+/** Takes the lock (LOCK_*) of an open file, waiting for it: this blocks the thread. Closing the file gives it back. */
+export function flock(fd: number, operation: number, subject: string): void {
+  let result: number;
+  do result = c.flock(fd, operation);
+  while (result < 0 && errno() === EINTR);
+  checked(result, "flock", subject);
 }
 
 function checked(result: number, call: string, subject: string): number {

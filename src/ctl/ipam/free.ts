@@ -3,7 +3,8 @@
 
 import { closeSync, existsSync, openSync, readdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { tryLock } from "../../sys/libc.ts";
+import { EAGAIN, SysError } from "../../sys/error.ts";
+import { flock, LOCK_EX, LOCK_NB } from "../../sys/libc.ts";
 import type { Judged } from "./judge.ts";
 import type { NamespaceView } from "./namespaces.ts";
 import { readReservation, readReservations } from "./reservations.ts";
@@ -90,6 +91,16 @@ async function lockOf(directory: string, { lockTimeoutMs, signal }: FreeOptions)
     return lock;
   } catch (error) {
     closeSync(fd);
+    throw error;
+  }
+}
+
+function tryLock(fd: number, path: string): boolean {
+  try {
+    flock(fd, LOCK_EX | LOCK_NB, path);
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && error.errno === EAGAIN) return false;
     throw error;
   }
 }
