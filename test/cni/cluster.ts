@@ -32,11 +32,18 @@ export const CONFIGURATIONS = {
 /** Where the outside listens. */
 const OUTSIDE_PORT = 8080;
 
+/** A plugin's configuration, or a list of them. */
+interface Conf {
+  readonly type?: string;
+  readonly builtin?: boolean;
+  readonly plugins?: readonly Conf[];
+}
+
 interface ClusterOptions {
   readonly nodes?: number;
   readonly delegates: "built-in" | "reference";
   /** File and content of /etc/cni/net.d. */
-  readonly configuration: readonly [file: string, conf: object];
+  readonly configuration: readonly [file: string, conf: Conf];
   readonly runtime: (machine: Machine) => Promise<Runtime>;
 }
 
@@ -55,7 +62,8 @@ export class Cluster implements AsyncDisposable {
       for (let n = 1; n <= nodes; n++) {
         const machine = await Machine.open(cluster.#underlay, cluster.#underlay.node(n));
         machine.install(delegates);
-        machine.configure(...configuration);
+        const [file, conf] = configuration;
+        machine.configure(file, delegates === "built-in" ? conf : withPrograms(conf));
         cluster.machines.push(machine);
       }
       const daemons = cluster.machines.map(({ node }) => node.flanneld({ flags: MASQUERADE }));
@@ -105,7 +113,13 @@ export class Cluster implements AsyncDisposable {
 }
 
 /** flanneld masquerades, and so the plugin tells its delegate not to. */
-const MASQUERADE = ["--ip-masq"];
+const MASQUERADE: readonly string[] = [];
+
+/** The same configuration, with the programs of CNI_PATH as flannel's delegates. */
+function withPrograms(conf: Conf): Conf {
+  if (conf.type === "flannel") return { ...conf, builtin: false };
+  return { ...conf, ...(conf.plugins && { plugins: conf.plugins.map(withPrograms) }) };
+}
 
 function found<T>(value: T | undefined): T {
   if (value === undefined) throw new RangeError("There is no such node");
@@ -117,7 +131,7 @@ export function addNodePort({ node }: Machine, port: number, targets: readonly C
   const rules = targets.map((target, i) => {
     const left = targets.length - i;
     const turn = left > 1 ? `-m statistic --mode nth --every ${left} --packet 0` : "";
-    return `iptables -t nat -A LAB-PORT ${turn} -j DNAT --to-destination ${target.address}:80 -p tcp`;
+    return `iptables -t nat -A LAB-PORT -p tcp ${turn} -j DNAT --to-destination ${target.address}:80`;
   });
   node.run(`
     iptables -t nat -N LAB-PORT

@@ -36,12 +36,17 @@ function serve(name: string): string[] {
 
 /** Who answers at an address, and as whom it saw the container that asks. */
 export function ask(from: Container, address: string, port = 80): string {
-  return from.exec(["wget", "-q", "-O", "-", "-T", "3", `http://${address}:${port}/cgi-bin/who`]).trim();
+  return plain(from.exec(["timeout", "3", "wget", "-q", "-O", "-", `http://${address}:${port}/cgi-bin/who`]));
 }
 
 /** `ask` from a node, outside all containers. */
 export function askFrom({ node }: Pick<Machine, "node">, address: string, port = 80): string {
-  return node.run(`curl -sS --max-time 3 http://${address}:${port}/cgi-bin/who`).trim();
+  return plain(node.run(`curl -sS --max-time 3 http://${address}:${port}/cgi-bin/who`));
+}
+
+/** httpd shows IPv4 in IPv6's dress. */
+function plain(answer: string): string {
+  return answer.trim().replace(/\[::ffff:([0-9.]+)\]/, "$1");
 }
 
 const IMAGE = "localhost/busybox";

@@ -118,7 +118,7 @@ export function makeImage(directory: string): string {
   const root = join(directory, "rootfs");
   mkdirSync(join(root, "bin"), { recursive: true });
   Bun.spawnSync(["cp", Bun.which("busybox") ?? "busybox", join(root, "bin/busybox")]);
-  for (const name of ["sh", "cat", "chmod", "echo", "httpd", "ip", "mkdir", "ping", "sleep", "wget"])
+  for (const name of ["sh", "cat", "chmod", "echo", "httpd", "ip", "mkdir", "ping", "sleep", "timeout", "wget"])
     symlinkSync("busybox", join(root, "bin", name));
   const archive = join(directory, "image.tar");
   Bun.spawnSync(["tar", "-C", root, "-cf", archive, "."]);

@@ -2,7 +2,7 @@
 
 import { afterEach, expect, test } from "bun:test";
 import { Cluster, CONFIGURATIONS } from "./cluster.ts";
-import { type Container, Podman } from "./container.ts";
+import { ask, askFrom, type Container, Podman } from "./container.ts";
 import { expectNodePort, expectPaths } from "./paths.ts";
 
 let cluster: Cluster | undefined;
@@ -49,9 +49,9 @@ test.each([
       const { ipv4 } = cluster.machine(1).node.address;
       const through = [
         cluster.askFromOutside(ipv4, 8081),
-        cluster.machine(2).node.run(`curl -sS --max-time 3 http://${ipv4}:8081/cgi-bin/who`),
-        cluster.machine(1).node.run(`curl -sS --max-time 3 http://127.0.0.1:8081/cgi-bin/who`),
-        ...pods.map((pod) => pod.exec(["wget", "-q", "-O", "-", "-T", "3", `http://${ipv4}:8081/cgi-bin/who`])),
+        askFrom(cluster.machine(2), ipv4, 8081),
+        askFrom(cluster.machine(1), "127.0.0.1", 8081),
+        ...pods.map((pod) => ask(pod, ipv4, 8081)),
       ];
       expect(through.map((answer) => answer.split(" ")[0])).toEqual(through.map(() => "pod-1"));
       // Its source stays what it was, from outside.
