@@ -1,4 +1,4 @@
-// Opens NETLINK_ROUTE sockets (netlink(7), linux/netlink.h).
+// Opens sockets of NETLINK_ROUTE, or of another of netlink's families (netlink(7), linux/netlink.h).
 //
 // struct sockaddr_nl, 12 bytes:  0 u16 nl_family   2 u16 zero   4 u32 nl_pid (the port; 0 lets the kernel choose)   8
 // u32 nl_groups
@@ -25,6 +25,8 @@ import {
 import { inNamespace } from "../sys/netns.ts";
 
 const NETLINK_ROUTE = 0;
+/** nftables and its kin; its groups are NFNLGRP_* of linux/netfilter/nfnetlink.h. */
+export const NETLINK_NETFILTER = 12;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
@@ -38,12 +40,17 @@ export interface OpenOptions {
   readonly namespace?: string | undefined;
   /** Bytes that the kernel may queue for us; the kernel doubles the number for its own overhead. */
   readonly receiveBufferBytes: number;
+  /** NETLINK_*; NETLINK_ROUTE by default. */
+  readonly protocol?: number | undefined;
 }
 
 /** A non-blocking socket bound to a port of its own. */
-export function openRouteSocket({ namespace, receiveBufferBytes }: OpenOptions): { fd: number; portId: number } {
+export function openRouteSocket({ namespace, receiveBufferBytes, protocol = NETLINK_ROUTE }: OpenOptions): {
+  fd: number;
+  portId: number;
+} {
   const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  const make = () => socket(AF_NETLINK, type, NETLINK_ROUTE, SUBJECT);
+  const make = () => socket(AF_NETLINK, type, protocol, SUBJECT);
   const fd = namespace === undefined ? make() : inNamespace(namespace, make);
   try {
     setReceiveBuffer(fd, receiveBufferBytes);

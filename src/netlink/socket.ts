@@ -30,6 +30,8 @@ const DUMP_ATTEMPTS = 10;
 export interface RequestSocketOptions {
   /** Path of the network namespace to work in: "/var/run/netns/NAME"; this one by default. */
   readonly namespace?: string | undefined;
+  /** NETLINK_*; NETLINK_ROUTE by default. */
+  readonly protocol?: number | undefined;
   readonly trace?: Trace | undefined;
 }
 
@@ -48,8 +50,8 @@ export class RequestSocket implements Disposable {
   #spareWriter: MessageWriter | undefined;
   #state: "idle" | "in the middle of an exchange" | "disposed of" = "idle";
 
-  constructor({ namespace, trace = netlinkTrace() }: RequestSocketOptions = {}) {
-    const { fd, portId } = openRouteSocket({ namespace, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
+  constructor({ namespace, protocol, trace = netlinkTrace() }: RequestSocketOptions = {}) {
+    const { fd, portId } = openRouteSocket({ namespace, protocol, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
     this.#fd = fd;
     this.portId = portId;
     this.#trace = trace;
