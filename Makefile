@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-long demo bench docs proto tools test-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto tools test-tools clean
 
 all: build
 
@@ -50,6 +50,10 @@ test: test-tools build
 	@$(TSC)
 	@$(BUN) test/run.ts all
 
+# Only what runs in virtual machines (part of make test): minutes.
+test-vm: test-tools build
+	@$(BUN) test/run.ts vm
+
 # Outages and silences at their true length: some forty minutes.
 test-long: test-tools build
 	@$(BUN) test/run.ts long
@@ -72,7 +76,7 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl
+	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64
 
 clean:
 	rm -rf dist node_modules

@@ -3,8 +3,8 @@
 //
 //   bun etcd_writer.ts URL 3|2
 
-import { ETCD_TIMING } from "../src/subnet/etcd/options.ts";
 import { openRegistry } from "../src/subnet/open.ts";
+import { etcdOptions } from "../test/etcd/options.ts";
 import { now } from "./counts.ts";
 import { changePeer, leaseKey, leaseValue, NETWORK_CONFIG, putPeer, removePeer } from "./leases.ts";
 
@@ -24,18 +24,10 @@ export interface Done {
   readonly returned: number;
 }
 
-const [url = "", api] = process.argv.slice(2);
+const [url = "", generation] = process.argv.slice(2);
 const { signal } = new AbortController();
-const etcd = {
-  endpoints: [url],
-  discoverySrv: "",
-  prefix: "/coreos.com/network",
-  tls: { caFile: "", certFile: "", keyFile: "" },
-  username: "",
-  password: "",
-  timing: ETCD_TIMING,
-};
-const registry = await openRegistry({ kind: "etcd", api: api === "2" ? "2" : "3", etcd }, signal);
+const api = generation === "2" ? "2" : "3";
+const registry = await openRegistry({ kind: "etcd", api, etcd: etcdOptions([url]) }, signal);
 
 async function follow(order: Order): Promise<void> {
   switch (order.verb) {

@@ -18,11 +18,15 @@ package() {
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
     *:systemd-analyze) echo systemd ;;
+    apt-get:dnsmasq) echo dnsmasq-base ;;
     apt-get:etcd) echo etcd-server ;;
     apt-get:etcdctl) echo etcd-client ;;
     *:etcdctl) echo etcd ;;
     apt-get:cfssl | apt-get:cfssljson) echo golang-cfssl ;;
     *:cfssljson) echo cfssl ;;
+    apt-get:qemu-system-x86_64 | pacman:qemu-system-x86_64) echo qemu-system-x86 ;;
+    dnf:qemu-system-x86_64) echo qemu-system-x86-core ;;
+    zypper:qemu-system-x86_64) echo qemu-x86 ;;
     *:nsenter | *:unshare | *:setpriv) echo util-linux ;;
     dnf:mount | zypper:mount | apk:mount | pacman:mount) echo util-linux ;;
     *) echo "$2" ;;

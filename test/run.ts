@@ -2,7 +2,7 @@
 // required here runs, or the run says that it did not.
 //
 //   bun test/run.ts unit    beside the code, no privileges        bun test/run.ts all    with the real kernel, as root
-//   bun test/run.ts long    what takes half an hour, as root
+//   bun test/run.ts vm      only the virtual machines             bun test/run.ts long   what takes half an hour, as root
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { join } from "node:path";
 const SUITES: Readonly<Record<string, readonly string[]>> = {
   unit: ["src", "test/layers.test.ts"],
   all: ["src", "test"],
+  vm: ["test/vm"],
   long: ["test/long/etcd.long.ts"],
 };
 

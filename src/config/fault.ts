@@ -25,3 +25,14 @@ export class ConfigError extends Error {
 export function faultLine(fault: Fault): string {
   return `${fault.where}: ${fault.got === undefined ? "missing" : `got ${fault.got}`}, want ${fault.want}`;
 }
+
+/** Runs `read`; what it finds wrong is added to `faults`. */
+export function gather<T>(faults: Fault[], read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    faults.push(...error.faults);
+    return undefined;
+  }
+}

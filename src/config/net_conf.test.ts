@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Family } from "../ip/family.ts";
 import { ConfigError } from "./fault.ts";
-import { parseNetworkConfig } from "./net_conf.ts";
+import { IPV4_NEEDED, parseNetworkConfig } from "./net_conf.ts";
 import type { SubnetRange } from "./network.ts";
 
 const VXLAN = { Type: "vxlan" };
@@ -198,4 +198,12 @@ describe("refuses", () => {
   test("the source is named as it was given", () => {
     expect(() => parseNetworkConfig("{}", "/coreos.com/network/config")).toThrow("/coreos.com/network/config: Network");
   });
+});
+
+test("a network of IPv6 alone is refused where keys need an IPv4 subnet, beside the other faults", () => {
+  const text = '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00::/48","Backend":{"Type":"vxlan"}}';
+  expect(parseNetworkConfig(text, "c").ranges.ipv4).toBeUndefined();
+  expect(() => parseNetworkConfig(text, "c", IPV4_NEEDED)).toThrow(`c: EnableIPv4: got false, want ${IPV4_NEEDED}`);
+  const both = text.replace('"EnableIPv4":false', '"Network":"10.5.0.0/16"');
+  expect(parseNetworkConfig(both, "c", IPV4_NEEDED).ranges.ipv4).toBeDefined();
 });

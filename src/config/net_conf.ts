@@ -9,8 +9,15 @@ import { FIELDS, type NetConfValues, RANGE_KEYS, type Remarks } from "./net_conf
 import type { NetworkConfig, SubnetRange } from "./network.ts";
 import { readRange } from "./subnet_range.ts";
 
-/** Reads `text`, which came from `source` (a file or a store's key). Throws ConfigError naming every fault. */
-export function parseNetworkConfig(text: string, source: string): NetworkConfig {
+/** For etcd: the form of its lease keys begins with an IPv4 subnet, so that every daemon of a network of IPv6 alone would take the same key for its own. */
+export const IPV4_NEEDED =
+  "true: a lease's key in etcd begins with an IPv4 subnet; IPv6 alone needs another store (--store-file)";
+
+/**
+ * Reads `text`, which came from `source` (a file or a store's key). Throws ConfigError naming every fault. `ipv4Needed`: why a network of IPv6 alone is none for
+ * this store.
+ */
+export function parseNetworkConfig(text: string, source: string, ipv4Needed?: typeof IPV4_NEEDED): NetworkConfig {
   const raw = parseJson(text, source);
   if (!isJsonObject(raw)) throw new ConfigError([{ where: source, got: quote(raw), want: "a JSON object" }]);
   const where = (key: string) => `${source}: ${key}`;
@@ -34,6 +41,7 @@ export function parseNetworkConfig(text: string, source: string): NetworkConfig 
       remarks.warn(network, `no effect: ${enable} is not true`);
   }
   if (!values.EnableIPv4 && !values.EnableIPv6) remarks.wrong("EnableIPv4", "false", "true, or EnableIPv6 true");
+  else if (!values.EnableIPv4 && ipv4Needed) remarks.wrong("EnableIPv4", "false", ipv4Needed);
 
   const type = readBackendType(values, where, faults);
   if (values.Backend === undefined) {

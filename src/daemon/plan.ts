@@ -17,6 +17,7 @@ import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
 import { isOfNode, knownLeases } from "../subnet/known_lease.ts";
 import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
+import { ipv4NeededBy } from "../subnet/registry_manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
 import { Host } from "./host.ts";
 import { storeChoice } from "./open_manager.ts";
@@ -49,7 +50,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
     throw new StoreError("absent", registry.description, `${registry.description} holds no network configuration yet`);
   }
   const source = `${registry.description}: config`;
-  const plan = planOf(parseNetworkConfig(text, source), source);
+  const plan = planOf(parseNetworkConfig(text, source, ipv4NeededBy(registry)), source);
   using host = new Host();
   const nexthopObjects = host.hasNexthopObjects();
   const place = placeOf(plan, options, host, nexthopObjects);

@@ -7,6 +7,7 @@ import type { Mac } from "../ip/mac.ts";
 import { AF_BRIDGE } from "./family.ts";
 import { type MessageReader, NLM_F_DUMP, PUT_FLAGS, type PutMode } from "./message.ts";
 import {
+  NDA_CACHEINFO,
   NDA_DST,
   NDA_IFINDEX,
   NDA_LLADDR,
@@ -131,6 +132,17 @@ export function decodeFdb(message: MessageReader): FdbMessage | undefined {
   const state = message.u16(8);
   const flags = message.u8(10);
   return { kind: "fdb", index, mac, dst, port, vni, viaIndex, nexthopId, masterIndex, vlan, state, flags };
+}
+
+/**
+ * The entry that a notification tells of. Older kernels (6.1 does, 6.18 does not) follow the vxlan device's own news of a requested change by a second
+ * message (rtnl_fdb_notify in net/core/rtnetlink.c): the MAC alone, without a destination, as if the entry had lost it. It is known by the missing
+ * NDA_CACHEINFO, which tables put into every entry, and is no news: undefined.
+ */
+export function decodeFdbNotification(message: MessageReader): FdbMessage | undefined {
+  const attributes = message.attributes(NDMSG_LENGTH);
+  while (attributes.next()) if (attributes.type === NDA_CACHEINFO) return decodeFdb(message);
+  return undefined;
 }
 
 function begin(writer: MessageWriter, type: number, messageFlags: number, fdb: FdbKey, state: number): void {

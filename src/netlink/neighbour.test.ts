@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { captured, decoded, expectSameRequest } from "../../test/fixtures/netlink/captured.ts";
 import type { Address } from "../ip/address.ts";
 import type { Mac } from "../ip/mac.ts";
-import { decodeFdb, deleteFdb, dumpFdb, putFdb } from "./fdb.ts";
+import { decodeFdb, decodeFdbNotification, deleteFdb, dumpFdb, putFdb } from "./fdb.ts";
+import { MessageReader } from "./message.ts";
 import {
   decodeNeighbour,
   deleteNeighbour,
@@ -72,6 +73,20 @@ test("decodeFdb reads what differs from the device's own options, and nothing wh
     { ...plain, mac: ZERO_MAC, dst: "192.0.2.3", ...absent, port: 4789, vni: 5, viaIndex: 3, ...noBridge },
     { ...plain, mac: MAC, dst: DST, ...absent, ...noBridge },
   ]);
+});
+
+test("decodeFdbNotification takes the device's news, and not what Linux 6.1 says once more without a destination", () => {
+  // Captured on Linux 6.1 after: bridge fdb replace 3e:00:00:00:00:02 dev flannel.1 dst 192.0.2.2 self permanent
+  const full =
+    "440000001c0000000000000000000000 0700000002000000c0000201 0a0002003e00000000020000 08000100c0000202 1400030000000000000000000000000000000000";
+  const bare = "280000001c0000000000000000000000 0700000002000000c0000200 0a0002003e00000000020000";
+  const [first, second] = [full, bare].map((hex) => {
+    const message = new MessageReader(Uint8Array.fromHex(hex.replaceAll(" ", "")));
+    expect(message.next()).toBe(true);
+    return decodeFdbNotification(message);
+  });
+  expect(first).toMatchObject({ kind: "fdb", index: 2, mac: MAC, dst: DST, state: NUD_PERMANENT | NUD_NOARP });
+  expect(second).toBeUndefined();
 });
 
 test("decodeNeighbour takes no FDB entry, decodeFdb no neighbour", () => {

@@ -20,6 +20,7 @@ export const NDMSG_LENGTH = 12;
 
 export const NDA_DST = 1;
 export const NDA_LLADDR = 2;
+export const NDA_CACHEINFO = 3;
 export const NDA_IFINDEX = 8;
 
 export const NUD_INCOMPLETE = 0x01;

@@ -3,7 +3,7 @@
 
 import { type AddressMessage, decodeAddress, RTM_DELADDR, RTM_NEWADDR } from "./address.ts";
 import { AF_BRIDGE } from "./family.ts";
-import { decodeFdb, type FdbMessage } from "./fdb.ts";
+import { decodeFdbNotification, type FdbMessage } from "./fdb.ts";
 import { decodeLink, type LinkMessage, RTM_DELLINK, RTM_NEWLINK } from "./link.ts";
 import { MessageReader } from "./message.ts";
 import { decodeNeighbour, type NeighbourMessage, RTM_DELNEIGH, RTM_NEWNEIGH } from "./neighbour.ts";
@@ -71,7 +71,7 @@ export function decodeObject(message: MessageReader): RouteNetlinkMessage | unde
       return decodeAddress(message);
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH:
-      return message.u8(0) === AF_BRIDGE ? decodeFdb(message) : decodeNeighbour(message);
+      return message.u8(0) === AF_BRIDGE ? decodeFdbNotification(message) : decodeNeighbour(message);
     case RTM_NEWNEXTHOP:
     case RTM_DELNEXTHOP:
       return decodeNexthop(message);

@@ -19,7 +19,7 @@ export class HeldOver {
   readonly #held = new Map<string, number>();
   #history: string | undefined;
 
-  /** `now`: monotonic, in milliseconds. `onLoss` is told how many leases are missing each time the store has lost data. */
+  /** `now`: monotonic, in milliseconds. `onLoss` is told how many leases are missing when the store has lost some. */
   constructor(graceMs: number, now: () => number, onLoss: (missing: number) => void) {
     this.#graceMs = graceMs;
     this.#now = now;
@@ -53,7 +53,7 @@ export class HeldOver {
       } else if (!this.#held.has(key)) this.#known.delete(key);
     }
     for (const entry of entries) this.#put(entry);
-    if (lost) this.#onLoss(missing);
+    if (missing > 0) this.#onLoss(missing);
     return [...entries, ...this.entries];
   }
 

@@ -1,64 +1,28 @@
 // The manager's rules, over an embedded store of its own; races between processes are in test/store.
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { describe, expect, test } from "bun:test";
 import { config, intercept, node, once, request, subnets, until } from "../../test/store/manager_fixture.ts";
+import {
+  controller,
+  events,
+  keysIn,
+  manager,
+  NETWORK,
+  put,
+  registry,
+  signal,
+  useManagers,
+} from "../../test/store/manager_world.ts";
 import { formatLeaseAttributes } from "../lease/attributes.ts";
 import type { LeaseAttributes } from "../lease/lease.ts";
-import { EmbeddedRegistry } from "./embedded.ts";
-import type { SubnetManager } from "./manager.ts";
 import type { Registry, RegistryEntry } from "./registry.ts";
-import { createSubnetManager, type SubnetManagerOptions } from "./registry_manager.ts";
 import { StoreError } from "./store_error.ts";
-import type { SubnetEvent } from "./store_retry.ts";
 
-const NETWORK = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
 const SMALL = '{"Network":"10.5.0.0/16","SubnetMin":"10.5.1.0","SubnetMax":"10.5.3.0","Backend":{"Type":"vxlan"}}';
 const DUAL = '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fd00::/48","Backend":{"Type":"vxlan"}}';
 const IPV6 = '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00::/48","Backend":{"Type":"vxlan"}}';
 
-let directory = "";
-let controller = new AbortController();
-let signal = controller.signal;
-let events: SubnetEvent[] = [];
-const opened: Disposable[] = [];
-
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "flannel-manager-"));
-  controller = new AbortController();
-  signal = controller.signal;
-  events = [];
-});
-
-afterEach(() => {
-  controller.abort();
-  for (const each of opened.splice(0)) each[Symbol.dispose]();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-async function registry(): Promise<EmbeddedRegistry> {
-  const made = await EmbeddedRegistry.open(join(directory, "store.db"), { lockWaitMs: 200 }, signal);
-  opened.push(made);
-  return made;
-}
-
-function manager(over: Registry, options: Partial<SubnetManagerOptions> = {}): SubnetManager {
-  const retry = { firstMs: 5, maxMs: 50 };
-  return createSubnetManager(over, { retry, onEvent: (event) => events.push(event), ...options });
-}
-
-/** Puts what another node, or an operator, would. */
-async function put(over: Registry, key: string, publicIp: string, ttlMs: number | undefined): Promise<RegistryEntry> {
-  const entry = await over.create(key, formatLeaseAttributes(node(publicIp)), ttlMs, signal);
-  if (entry === "exists") throw new Error(`${key} exists`);
-  return entry;
-}
-
-async function keysIn(over: Registry): Promise<string[]> {
-  return (await over.entries(signal)).entries.map(({ key }) => key);
-}
+useManagers();
 
 describe("networkConfig", () => {
   test("waits for the configuration and tells once what for", async () => {

@@ -1,6 +1,6 @@
 // The subnet manager over a registry: the same for the embedded store and for etcd, because a registry is all it sees.
 
-import { parseNetworkConfig } from "../config/net_conf.ts";
+import { IPV4_NEEDED, parseNetworkConfig } from "../config/net_conf.ts";
 import type { NetworkConfig } from "../config/network.ts";
 import type { Address } from "../ip/address.ts";
 import type { PerFamily } from "../ip/family.ts";
@@ -89,7 +89,7 @@ class RegistryManager implements SubnetManager {
     const read = () => this.#readConfig(signal, wait);
     const hopeless = ["denied", "invalid", "absent", "full"] as const;
     const text = await this.#retry.persist("reading the configuration", hopeless, read, signal);
-    return parseNetworkConfig(text, `${this.description}: config`);
+    return parseNetworkConfig(text, `${this.description}: config`, ipv4NeededBy(this.#registry));
   }
 
   async remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered> {
@@ -230,6 +230,10 @@ class RegistryManager implements SubnetManager {
       `cannot watch the configuration: ${this.description} ended it`,
     );
   }
+}
+
+export function ipv4NeededBy({ kind }: Registry): typeof IPV4_NEEDED | undefined {
+  return kind === "embedded" ? undefined : IPV4_NEEDED;
 }
 
 function keyOfChange(change: Change): string {

@@ -1,57 +1,26 @@
 // The lease sets that a manager yields, over an embedded store of its own: whole, in step with the store, and as they were while it is silent or out of its mind.
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, renameSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { config, intercept, node, request, subnets, until } from "../../test/store/manager_fixture.ts";
-import { formatLeaseAttributes } from "../lease/attributes.ts";
+import {
+  controller,
+  directory,
+  events,
+  manager,
+  NETWORK,
+  put,
+  registry,
+  signal,
+  useManagers,
+} from "../../test/store/manager_world.ts";
 import type { LeaseSet } from "../lease/set.ts";
 import { EmbeddedRegistry } from "./embedded.ts";
-import type { SubnetManager } from "./manager.ts";
-import type { Registry, RegistryEntry } from "./registry.ts";
-import { createSubnetManager, type SubnetManagerOptions } from "./registry_manager.ts";
+import type { Registry } from "./registry.ts";
 import { StoreError } from "./store_error.ts";
-import type { SubnetEvent } from "./store_retry.ts";
 
-const NETWORK = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
-
-let directory = "";
-let controller = new AbortController();
-let signal = controller.signal;
-let events: SubnetEvent[] = [];
-const opened: Disposable[] = [];
-
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "flannel-manager-"));
-  controller = new AbortController();
-  signal = controller.signal;
-  events = [];
-});
-
-afterEach(() => {
-  controller.abort();
-  for (const each of opened.splice(0)) each[Symbol.dispose]();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-async function registry(): Promise<EmbeddedRegistry> {
-  const made = await EmbeddedRegistry.open(join(directory, "store.db"), { lockWaitMs: 200 }, signal);
-  opened.push(made);
-  return made;
-}
-
-function manager(over: Registry, options: Partial<SubnetManagerOptions> = {}): SubnetManager {
-  const retry = { firstMs: 5, maxMs: 50 };
-  return createSubnetManager(over, { retry, onEvent: (event) => events.push(event), ...options });
-}
-
-/** Puts what another node, or an operator, would. */
-async function put(over: Registry, key: string, publicIp: string, ttlMs: number | undefined): Promise<RegistryEntry> {
-  const entry = await over.create(key, formatLeaseAttributes(node(publicIp)), ttlMs, signal);
-  if (entry === "exists") throw new Error(`${key} exists`);
-  return entry;
-}
+useManagers();
 
 describe("leaseSets", () => {
   async function follow(over: Registry) {

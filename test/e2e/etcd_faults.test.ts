@@ -2,6 +2,10 @@
 // it should keep, or keeps one that it should lose.
 
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../kernel/linux_world.ts";
 import { becomes } from "./becomes.ts";
 import {
   CHANGES,
@@ -16,8 +20,8 @@ import {
   unreachable,
 } from "./etcd_network.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { NETWORK, Underlay } from "./nodes.ts";
-import { until } from "./program.ts";
+import { type Flanneld, NETWORK, Underlay } from "./nodes.ts";
+import { Program, until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 import { PingStream } from "./traffic.ts";
 
@@ -149,8 +153,80 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
   );
 });
 
+/** A disk of a few hundred MiB, in a mount namespace of its own that the holder keeps. */
+class SmallDisk implements AsyncDisposable {
+  readonly directory = mkdtempSync(join(tmpdir(), "flannel-disk-"));
+  readonly #holder: Program;
+
+  private constructor() {
+    const script = `mount -t tmpfs -o size=450m tmpfs ${this.directory}; echo holding; exec sleep infinity`;
+    const command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script];
+    this.#holder = new Program(command, `${this.directory}.log`);
+  }
+
+  static async open(): Promise<SmallDisk> {
+    const disk = new SmallDisk();
+    await disk.#holder.says(/holding/);
+    return disk;
+  }
+
+  get pid(): number {
+    return this.#holder.pid;
+  }
+
+  fill(): void {
+    this.#run(`dd if=/dev/zero of=${this.directory}/filling bs=1M 2>/dev/null || true`);
+  }
+
+  free(): void {
+    this.#run(`rm ${this.directory}/filling`);
+  }
+
+  #run(script: string): void {
+    run(`nsenter --mount=/proc/${this.pid}/ns/mnt sh -ec '${script}'`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#holder[Symbol.asyncDispose]();
+    rmSync(this.directory, { recursive: true, force: true });
+    rmSync(`${this.directory}.log`, { force: true });
+  }
+}
+
 test(
-  "etcd v3 runs out of space: what runs goes on, a new node says why it waits and joins when there is room again",
+  "the disk of all members is full and they crash: everything stays, and goes on when there is room and they are started",
+  async () => {
+    await using disk = await SmallDisk.open();
+    const { directory, pid } = disk;
+    const etcd = { members: 3, api: "3", disk: { directory, pid } } as const;
+    await using underlay = await Underlay.open({ nodes: 2, families: ["ipv4"], etcd });
+    const [{ cluster }, node, other] = [underlay, underlay.node(1), underlay.node(2)];
+    const daemons = underlay.nodes.map((each) => each.flanneld());
+    await Promise.all(daemons.map((daemon) => daemon.peers(1)));
+    const before = node.objects();
+    const pings = await PingStream.start(node, other.overlay());
+    disk.fill();
+    const value = "x".repeat(100_000);
+    await until("a crash of all", () => {
+      cluster.try(["put", "/elsewhere", value]);
+      return cluster.members.every(({ runs }) => !runs);
+    });
+    for (const { log } of cluster.members) expect(log).toContain("no space left on device");
+    await unreachable(daemons[0] as Flanneld);
+    expect(node.objects()).toEqual(before);
+    disk.free();
+    for (const member of cluster.members) member.start();
+    await cluster.healthy();
+    new EtcdStore(cluster, "3").put(COMES);
+    for (const each of [node, other]) await until("the new route", () => routesOf(each).includes(route(COMES)));
+    expect(daemons.flatMap((daemon) => daemon.lines(/Lease lost/))).toEqual([]);
+    expect(await pings.stop()).toBe(0);
+  },
+  TEST_MS,
+);
+
+test(
+  "etcd v3 has used up its quota: what runs goes on, a new node says why it waits and joins when there is room again",
   async () => {
     await using underlay = await Underlay.open({
       nodes: 2,

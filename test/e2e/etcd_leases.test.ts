@@ -7,7 +7,7 @@ import { CertificateDirectory } from "../etcd/certificates.ts";
 import { becomes } from "./becomes.ts";
 import { open, route, routesOf } from "./etcd_network.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { NETWORK, type Node, Underlay } from "./nodes.ts";
+import { DUAL_STACK, NETWORK, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 
@@ -58,6 +58,32 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
       await daemon.stop("SIGKILL");
       await becomes(() => routesOf(watcher), [], 20_000);
       expect(store.keys()).toEqual([leaseKey(watcher.subnet())]);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "a network of IPv6 alone is refused, since etcd's keys cannot carry it",
+    async () => {
+      const config = { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fd00:5::/48", Backend: { Type: "vxlan" } };
+      await using underlay = await Underlay.open({ nodes: 1, config, etcd });
+      const flanneld = underlay.node(1).flanneld();
+      expect(await flanneld.exit()).toBe(1);
+      expect(flanneld.output).toContain("config: EnableIPv4: got false, want true: a lease's key in etcd begins with");
+      expect(new EtcdStore(underlay.cluster, api).keys()).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "dual stack works, with upstream's key of both subnets",
+    async () => {
+      await using underlay = await Underlay.open({ config: DUAL_STACK, etcd });
+      const [one, other] = [underlay.node(1), underlay.node(2)];
+      await Promise.all([one, other].map((node) => node.flanneld().peers(1)));
+      for (const family of ["ipv4", "ipv6"] as const) expect(await one.ping(other.overlay(family))).toBe(3);
+      const key = `${leaseKey(one.subnet())}&${leaseKey(one.subnet("ipv6"))}`;
+      expect(new EtcdStore(underlay.cluster, api).keys()).toContain(key);
     },
     TEST_MS,
   );
@@ -119,11 +145,9 @@ describe("--etcd-api=auto", () => {
   );
 });
 
-/** flanneld under a mount namespace in which the file `hosts` is /etc/hosts. */
-function withHosts(node: Node, hosts: string): readonly string[] {
-  writeFileSync(hosts, "");
-  node.run("true");
-  const script = `mount --bind ${hosts} /etc/hosts && exec "$@"`;
+/** flanneld under a mount namespace in which `file` is another one: "/etc/hosts". */
+function withFile(file: string, as: string): readonly string[] {
+  const script = `mount --bind ${file} ${as} && exec "$@"`;
   return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
 }
 
@@ -133,8 +157,8 @@ test(
     await using underlay = await Underlay.open({ nodes: 1, families: ["ipv4"], etcd: { members: 3, api: "3" } });
     const node = underlay.node(1);
     const hosts = join(underlay.directory, "hosts");
-    const under = withHosts(node, hosts);
     writeFileSync(hosts, "192.168.77.201 etcd.example.test\n");
+    const under = withFile(hosts, "/etc/hosts");
     const flanneld = node.flanneld({ under, flags: ["--etcd-endpoints=http://etcd.example.test:2379"] });
     await flanneld.ready();
     writeFileSync(hosts, "192.168.77.202 etcd.example.test\n");
@@ -142,6 +166,43 @@ test(
     const store = new EtcdStore(underlay.cluster, "3");
     await underlay.cluster.healthy(underlay.cluster.endpoints.slice(1));
     store.put(LATE);
+    await until("a route", () => routesOf(node).includes(route(LATE)), flanneld);
+  },
+  TEST_MS,
+);
+
+test(
+  "--etcd-discovery-srv finds the members by a name server's records, and finds others when they change",
+  async () => {
+    await using underlay = await Underlay.open({ nodes: 1, families: ["ipv4"], etcd: { members: 3, api: "3" } });
+    const [node, { cluster }] = [underlay.node(1), underlay];
+    const nameServer = (member: number) =>
+      node.spawn([
+        ...[
+          "dnsmasq",
+          "--keep-in-foreground",
+          "--no-resolv",
+          "--no-hosts",
+          "--user=root",
+          "--log-facility=-",
+          "--pid-file",
+        ],
+        ...["--listen-address=192.168.77.1", "--bind-interfaces", "--conf-file=/dev/null"],
+        `--srv-host=_etcd-client._tcp.example.test,m${member}.example.test,2379`,
+        `--address=/m${member}.example.test/192.168.77.20${member}`,
+      ]);
+    const first = nameServer(1);
+    await first.says(/started/);
+    const resolv = join(underlay.directory, "resolv.conf");
+    writeFileSync(resolv, "nameserver 192.168.77.1\n");
+    const under = withFile(resolv, "/etc/resolv.conf");
+    const flanneld = await node.flanneld({ under, flags: ["--etcd-discovery-srv=example.test"] }).ready();
+    expect(flanneld.output).toContain("SRV records of example.test");
+    await first.stop();
+    await nameServer(2).says(/started/);
+    await cluster.member(1).stop();
+    await cluster.healthy(cluster.endpoints.slice(1));
+    new EtcdStore(cluster, "3").put(LATE);
     await until("a route", () => routesOf(node).includes(route(LATE)), flanneld);
   },
   TEST_MS,

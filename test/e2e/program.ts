@@ -18,7 +18,9 @@ export class Program implements AsyncDisposable {
     const file = openSync(log, "a");
     try {
       const env = { ...process.env, ...environment };
-      this.child = Bun.spawn([...command], { env, stdin: "ignore", stdout: file, stderr: file });
+      // It dies with this process, also when that is killed.
+      const mortal = ["setpriv", "--pdeathsig", "KILL", ...command];
+      this.child = Bun.spawn(mortal, { env, stdin: "ignore", stdout: file, stderr: file });
     } finally {
       closeSync(file);
     }

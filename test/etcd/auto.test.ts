@@ -15,7 +15,7 @@ let only3: EtcdCluster;
 beforeAll(async () => {
   both = await EtcdCluster.start({ enableV2: true });
   only3 = await EtcdCluster.start();
-});
+}, 30_000);
 afterAll(() => Promise.all([both, only3].map((cluster) => cluster?.[Symbol.asyncDispose]())));
 
 let prefixes = 0;

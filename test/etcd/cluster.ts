@@ -1,9 +1,10 @@
-// A real etcd cluster for tests: one member or three, plain or with TLS, on loopback (each cluster has an address block of its
-// own in 127/8, so ports never clash) or in network namespaces. Its owner can do to it what happens to clusters: stop, kill,
+// A real etcd cluster for tests: one member or three, plain or with TLS, on loopback (each cluster has addresses of its
+// own in 127/8, so ports do not clash) or in network namespaces. Its owner can do to it what happens to clusters: stop, kill,
 // freeze and restart members, take their data away, and use etcdctl in both generations.
 //
 // ETCD and ETCDCTL name the programs, by default those of PATH.
 
+import { randomInt } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,9 +39,9 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** One for each member; loopback of this process's namespace without. */
   readonly places?: readonly Place[];
+  /** A disk of their own for the data: a directory in the mount namespace of the process `pid`. */
+  readonly disk?: { readonly pid: number; readonly directory: string };
 }
-
-let clusters = 0;
 
 export class EtcdMember {
   readonly name: string;
@@ -51,13 +52,13 @@ export class EtcdMember {
   readonly #log: string;
   #child: Bun.Subprocess | undefined;
 
-  constructor(name: string, address: string, url: string, command: readonly string[], directory: string) {
+  constructor(name: string, address: string, url: string, command: readonly string[], data: string, log = data) {
     this.name = name;
     this.address = address;
     this.url = url;
-    this.#dataDirectory = join(directory, name);
+    this.#dataDirectory = join(data, name);
     this.#command = [...command, "--data-dir", this.#dataDirectory];
-    this.#log = join(directory, `${name}.log`);
+    this.#log = join(log, `${name}.log`);
   }
 
   get pid(): number {
@@ -81,7 +82,9 @@ export class EtcdMember {
     try {
       // Variables ETCD_… would be flags.
       const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("ETCD")));
-      this.#child = Bun.spawn([...command], { env, stdin: "ignore", stdout: file, stderr: file });
+      // It dies with this process, also when that is killed.
+      const mortal = ["setpriv", "--pdeathsig", "KILL", ...command];
+      this.#child = Bun.spawn(mortal, { env, stdin: "ignore", stdout: file, stderr: file });
     } finally {
       closeSync(file);
     }
@@ -115,16 +118,19 @@ export class EtcdCluster implements AsyncDisposable {
   private constructor(options: ClusterOptions) {
     this.#options = options;
     this.directory = mkdtempSync(join(tmpdir(), "flannel-etcd-"));
-    const { members: count = 1, tls, enableV2 = false, flags = [], places } = options;
-    // 127.x.y.z: x and y from the process, z from cluster and member.
-    const block = `127.${64 + (Math.floor(process.pid / 250) % 64)}.${process.pid % 250}`;
-    const offset = 10 * (clusters++ % 24);
+    const { members: count = 1, tls, enableV2 = false, flags = [], places, disk } = options;
+    // By chance: process ids come round again, and an etcd that outlived its test would answer in place of this one.
+    const block = `127.${randomInt(64, 128)}.${randomInt(256)}`;
+    const offset = 4 * randomInt(63);
     const addresses = Array.from({ length: count }, (_, i) => places?.[i]?.address ?? `${block}.${offset + i + 1}`);
     const peerUrl = (address: string) => `http://${address}:2380`;
     const initial = addresses.map((address, i) => `m${i + 1}=${peerUrl(address)}`).join(",");
     this.members = addresses.map((address, i) => {
       const url = `${tls ? "https" : "http"}://${address}:2379`;
-      const enter = places?.[i] ? ["nsenter", `--net=${places[i].namespace}`] : [];
+      const enter = [
+        ...(places?.[i] ? ["nsenter", `--net=${places[i].namespace}`] : []),
+        ...(disk ? ["nsenter", `--mount=/proc/${disk.pid}/ns/mnt`] : []),
+      ];
       const base = [
         ...[...enter, ETCD, "--name", `m${i + 1}`, "--initial-cluster", initial, "--initial-cluster-state", "new"],
         ...["--initial-cluster-token", this.directory, "--log-level", "warn", "--logger", "zap"],
@@ -135,7 +141,7 @@ export class EtcdCluster implements AsyncDisposable {
         ...(tls?.clientCaFile ? ["--client-cert-auth", "--trusted-ca-file", tls.clientCaFile] : []),
         ...flags,
       ];
-      return new EtcdMember(`m${i + 1}`, address, url, base, this.directory);
+      return new EtcdMember(`m${i + 1}`, address, url, base, disk?.directory ?? this.directory, this.directory);
     });
   }
 
@@ -144,6 +150,8 @@ export class EtcdCluster implements AsyncDisposable {
     try {
       for (const member of cluster.members) member.start();
       await cluster.healthy();
+      const ended = cluster.members.find(({ runs }) => !runs);
+      if (ended) throw new Error(`etcd ${ended.name} has ended, another one answers at ${ended.url}: ${ended.log}`);
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();

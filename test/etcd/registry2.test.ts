@@ -16,7 +16,7 @@ const { signal } = new AbortController();
 let cluster: EtcdCluster;
 beforeAll(async () => {
   cluster = await EtcdCluster.start({ enableV2: true });
-});
+}, 30_000);
 afterAll(() => cluster?.[Symbol.asyncDispose]());
 
 async function created(registry: Etcd2Registry, key: string, ttlMs: number | undefined): Promise<RegistryEntry> {
@@ -38,7 +38,7 @@ describe("keys, values and TTLs are v0.7.1's", () => {
     await created(registry, "10.5.1.0-24", DAY_MS);
     await created(registry, DUAL, undefined);
     expect(cluster.ctl2("get", "/written/config")).toBe('{"Network":"10.5.0.0/16"}');
-    expect(cluster.ctl2("ls", "/written/subnets").split("\n")).toEqual([
+    expect(cluster.ctl2("ls", "/written/subnets").split("\n").toSorted()).toEqual([
       "/written/subnets/10.5.1.0-24",
       `/written/subnets/${DUAL}`,
     ]);

@@ -9,7 +9,7 @@ import { etcdOptions } from "./options.ts";
 let cluster: EtcdCluster | undefined;
 beforeAll(async () => {
   cluster = await EtcdCluster.start({ enableV2: true });
-});
+}, 30_000);
 afterAll(() => cluster?.[Symbol.asyncDispose]());
 
 registryContract(

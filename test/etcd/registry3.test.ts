@@ -185,7 +185,7 @@ describe("one etcd", () => {
     }
     const requests = () =>
       Number(
-        /grpc_server_started_total\{grpc_method="Range",[^}]*\} (\d+)/.exec(
+        /grpc_server_started_total\{grpc_method="Txn",[^}]*\} (\d+)/.exec(
           Bun.spawnSync(["curl", "-s", `${cluster.member(1).url}/metrics`]).stdout.toString(),
         )?.[1] ?? 0,
       );
@@ -279,6 +279,25 @@ test("a store that was set up anew is another history, though its id is the same
   for (let i = 0; i < 9; i++) await registry.setConfig(`{"n":${i}}`, signal);
   const late = registry.watch(before.revision, signal)[Symbol.asyncIterator]();
   expect(await failureOf(late.next())).toMatchObject({ reason: "compacted" });
+}, 30_000);
+
+test("a store that was set up anew and has grown past what was known is another history all the same", async () => {
+  const cluster = await started();
+  const registry = open(cluster);
+  const { signal } = controller;
+  await registry.setConfig("{}", signal);
+  await registry.create("10.5.1.0-24", VALUE, DAY_MS, signal);
+  const before = await registry.entries(signal);
+  const [member] = cluster.members;
+  await member?.stop();
+  member?.wipe();
+  member?.start();
+  await cluster.healthy();
+  for (let i = 0; i < 20; i++) cluster.ctl("put", "/elsewhere", String(i));
+  cluster.ctl("put", "/coreos.com/network/config", "{}");
+  const watched = registry.watch(before.revision, signal)[Symbol.asyncIterator]();
+  expect(await failureOf(watched.next())).toMatchObject({ reason: "compacted" });
+  expect((await registry.entries(signal)).history).not.toBe(before.history);
 }, 30_000);
 
 test("a store whose disk quota is used up says what to do, and still reads and renews", async () => {

@@ -247,6 +247,26 @@ test("whenever it is killed and started again, every living node keeps its subne
   expect(await stores.content("to")).toEqual([]);
 });
 
+test("two migrations at once do no harm", async () => {
+  const stores = await open();
+  const both = [stores.migration(), stores.migration()];
+  await stores.inStep(both[0] ?? stores.migration());
+  const keys = new Map<number, string>();
+  for (let round = 0; round < 30; round++) {
+    for (const n of [1, 2, 3]) {
+      const { key } = await stores.acquire(round > 10 * n ? "to" : "from", `192.0.2.${n}`, round % 2);
+      expect(key as string).toBe(keys.get(n) ?? key);
+      keys.set(n, key);
+    }
+    await Promise.all(both.map((migration) => stores.inStep(migration)));
+    await expectInStep(stores);
+    stores.pass(3 * HOUR);
+  }
+  stores.pass(24 * HOUR);
+  await Promise.all(both.map((migration) => stores.inStep(migration)));
+  expect([await stores.content("from"), await stores.content("to")]).toEqual([[], []]);
+});
+
 test("keepInStep: what either side's nodes do appears on the other by itself", async () => {
   const stores = await open();
   const controller = new AbortController();

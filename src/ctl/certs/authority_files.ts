@@ -1,11 +1,10 @@
 // The authority that signs, from its files: cfssl's -ca and -ca-key.
 
-import { ConfigError, type Fault } from "../../config/fault.ts";
+import { ConfigError, type Fault, gather } from "../../config/fault.ts";
 import { type Authority, type Issued, readAuthority } from "./certificate.ts";
 import { formatTime } from "./description.ts";
 import { DAY_MS } from "./expiry.ts";
 import { pathsOf, readText } from "./files.ts";
-import { gather } from "./order.ts";
 
 export interface AuthorityFlags {
   /** Its certificate. */

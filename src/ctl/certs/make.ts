@@ -1,7 +1,7 @@
 // `certs ca` and `certs issue`: from what is asked to files.
 
 import { X509Certificate } from "node:crypto";
-import { ConfigError, type Fault } from "../../config/fault.ts";
+import { ConfigError, type Fault, gather } from "../../config/fault.ts";
 import type { Outputs } from "../session.ts";
 import { line, paint, tableLines } from "../terminal.ts";
 import { type AuthorityFlags, loadAuthority, outlives } from "./authority_files.ts";
@@ -10,7 +10,7 @@ import { describe, descriptionRows } from "./description.ts";
 import { lifetimeFrom } from "./expiry.ts";
 import { type CertificatePaths, pathsOf, readText, refuseExisting, writeIssued } from "./files.ts";
 import { makeKeyPair } from "./key_pair.ts";
-import { authorityWish, type CertificateFlags, certificateWish, gather, type SubjectFlags } from "./order.ts";
+import { authorityWish, type CertificateFlags, certificateWish, type SubjectFlags } from "./order.ts";
 import { makeRequest } from "./request.ts";
 
 export interface OutputFlags {

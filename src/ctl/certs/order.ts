@@ -1,7 +1,7 @@
 // What `certs ca` and `certs issue` are asked to make: flags, cfssl's JSON, or JSON with flags over it. Everything that is wrong in any of them is named at
 // once, so that nobody repairs one to meet the next.
 
-import { ConfigError, type Fault } from "../../config/fault.ts";
+import { ConfigError, type Fault, gather } from "../../config/fault.ts";
 import { quote } from "../../config/json_fields.ts";
 import { type CsrJson, readCsrJson } from "./csr_json.ts";
 import { DEFAULT_AUTHORITY_EXPIRY_MS, DEFAULT_EXPIRY_MS, EXPIRY_WANTED, parseExpiry } from "./expiry.ts";
@@ -73,17 +73,6 @@ export function certificateWish(flags: CertificateFlags, readText: ReadText): Ce
   }
   if (faults.length > 0) throw new ConfigError(faults);
   return { subject, hosts, key, usages: profile.usages, expiryMs, warnings };
-}
-
-/** Runs `read`; what it finds wrong is added to `faults`. */
-export function gather<T>(faults: Fault[], read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    faults.push(...error.faults);
-    return undefined;
-  }
 }
 
 function readCsr({ csr }: SubjectFlags, readText: ReadText, faults: Fault[]): CsrJson | undefined {

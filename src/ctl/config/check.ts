@@ -1,7 +1,7 @@
 // Whether a text is a network configuration that flanneld can run with, and what it means. The checks are flanneld's own.
 
 import { backendOfType } from "../../backend/backends.ts";
-import { ConfigError, type Fault } from "../../config/fault.ts";
+import { type Fault, gather } from "../../config/fault.ts";
 import { isJsonObject } from "../../config/json_fields.ts";
 import { parseJson } from "../../config/json_syntax.ts";
 import { parseNetworkConfig } from "../../config/net_conf.ts";
@@ -9,6 +9,8 @@ import type { SubnetRange } from "../../config/network.ts";
 import { type Plan, planOf } from "../../daemon/prepare.ts";
 import { FAMILIES, type Family } from "../../ip/family.ts";
 import { subnetCount } from "../../subnet/allocation.ts";
+import type { Registry } from "../../subnet/registry.ts";
+import { ipv4NeededBy } from "../../subnet/registry_manager.ts";
 import { isSecret, NOT_SHOWN } from "./change.ts";
 
 export type Checked =
@@ -16,31 +18,21 @@ export type Checked =
   /** All that is wrong. */
   | { readonly kind: "wrong"; readonly faults: readonly Fault[]; readonly warnings: readonly string[] };
 
-/** `source`: where the text is from, for messages. */
-export function checkConfig(text: string, source: string): Checked {
+/** `source`: where the text is from, for messages. `store`: where it is to be, if it matters. */
+export function checkConfig(text: string, source: string, store?: Registry): Checked {
   const faults: Fault[] = [];
-  const config = collected(() => parseNetworkConfig(text, source), faults);
+  const ipv4Needed = store && ipv4NeededBy(store);
+  const config = gather(faults, () => parseNetworkConfig(text, source, ipv4Needed));
   if (!config) {
     // flanneld comes to the backend's part only when the rest is right; who mends a text wants to know at once.
     const known = new Set(faults.map(({ where }) => where));
     const more: Fault[] = [];
-    collected(() => checkBackend(text, source), more);
+    gather(more, () => checkBackend(text, source));
     return { kind: "wrong", faults: [...faults, ...more.filter(({ where }) => !known.has(where))], warnings: [] };
   }
-  const plan = collected(() => planOf(config, source), faults);
+  const plan = gather(faults, () => planOf(config, source));
   if (!plan) return { kind: "wrong", faults, warnings: config.warnings };
   return { kind: "right", plan, warnings: plan.warnings };
-}
-
-/** What `read` returns; undefined, with `faults` added, when it finds some. */
-function collected<T>(read: () => T, faults: Fault[]): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    faults.push(...error.faults);
-    return undefined;
-  }
 }
 
 function checkBackend(text: string, source: string): void {

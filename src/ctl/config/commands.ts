@@ -89,11 +89,11 @@ export async function edit(
       return 0;
     }
     const given = { name: file.path, text };
-    if (checkConfig(text, given.name).kind === "right") {
+    if (checkConfig(text, given.name, store).kind === "right") {
       const code = await write(store, before, given, { ...flags, dryRun: false }, session, signal);
       if (code === 0) return 0;
     } else {
-      reportFaults(checkConfig(text, given.name), session);
+      reportFaults(checkConfig(text, given.name, store), session);
       if (session.input.live && (await session.input.agrees("edit again?", signal))) continue;
     }
     file.keep();
@@ -116,7 +116,7 @@ async function write(
   session: Session,
   signal: AbortSignal,
 ): Promise<number> {
-  const checked = checkConfig(given.text, given.name);
+  const checked = checkConfig(given.text, given.name, store);
   if (checked.kind === "wrong") {
     if (flags.json) line(session.out, JSON.stringify(checkedJson(given.name, checked), undefined, 2));
     reportFaults(checked, session);

@@ -165,7 +165,15 @@ const ROWS: readonly Row[] = [
     owner: "to",
   },
   {
-    what: "also at a restart",
+    what: "a copy that another migration renewed after its origin is still one",
+    from: lease(X, 24 * HOUR),
+    to: lease(X, 24 * HOUR - MINUTE),
+    agreed: agreed(X, "from", HOUR),
+    step: "nothing",
+    owner: "from",
+  },
+  {
+    what: "a move right after a renewal, seen by a restarted migration",
     from: lease(X, 24 * HOUR - 5_000),
     to: lease(X, 24 * HOUR),
     step: "nothing",

@@ -172,14 +172,16 @@ function copyTo(
 }
 
 /**
- * The side that a node renewed last. With memory: the owner, unless the copy ends later than it was made to. Without: a copy ends its
- * margin earlier than its origin, and half of that parts the two cases, so that clocks that count in seconds do no harm.
+ * The side that a node renewed last. A copy ends its margin earlier than its origin, and half of that parts the two cases, so that
+ * clocks that count in seconds do no harm. With memory the owner stays, unless the copy ends later than it was made to, and later
+ * than its origin's renewal explains (another migration may have followed that).
  */
 function ownerOf(from: number, to: number, agreed: Agreed | undefined, timing: CopyTiming, now: number): Side {
   const ends = { from, to };
   if (!agreed) return from > to + marginOf(from, timing, now) / 2 ? "from" : "to";
   const copy = otherSide(agreed.owner);
-  return wasRenewed(ends[copy], agreed, timing, now) ? copy : agreed.owner;
+  const unexplained = ends[copy] > ends[agreed.owner] - marginOf(ends[agreed.owner], timing, now) / 2;
+  return unexplained && wasRenewed(ends[copy], agreed, timing, now) ? copy : agreed.owner;
 }
 
 function wasRenewed(endsAt: number | undefined, agreed: Agreed, timing: CopyTiming, now: number): boolean {

@@ -1,6 +1,9 @@
 // Which life of a cluster an answer of etcd v3 is from, and points in it. A cluster that lost its data and was set up anew
 // can have the id of the one before (the id is made from the members' names and addresses), but its revision and its raft
-// term start again: in one life neither ever goes back for reads that the members agreed on (linearizable ones).
+// term start again: in one life neither ever goes back for reads that the members agreed on (linearizable ones). One that
+// others use as well may have grown past both meanwhile; so a key that is written once, the network's configuration, is
+// looked at too: in one life it is created once, in another seldom at the same revision; who creates it anew by hand does no
+// harm.
 
 import type { RegistryEntry, Revision } from "../registry.ts";
 import type { KeyValue, ResponseHeader } from "./rpc.gen.ts";
@@ -25,6 +28,8 @@ export class History {
   #life = 0;
   #revision = 0n;
   #term = 0n;
+  /** Revision that created the configuration. */
+  #born: bigint | undefined;
 
   /** To be taken before a request; compared with what it answers. */
   mark(): Mark {
@@ -45,6 +50,18 @@ export class History {
     return this.#text(clusterId);
   }
 
+  /** When the configuration was created, undefined if there is none now; gives the history, as `read` does. */
+  born(revision: bigint | undefined): string {
+    if (revision !== undefined && this.#born !== undefined && revision !== this.#born) this.#begin();
+    this.#born = revision ?? this.#born;
+    return this.text;
+  }
+
+  /** The history as it is known now. */
+  get text(): string {
+    return this.#text(this.#cluster ?? 0n);
+  }
+
   /** Why `point` is not of the store that sent `header`; undefined when it may be. */
   departure(point: Point, header: ResponseHeader | undefined): string | undefined {
     const { clusterId = 0n, revision = 0n } = header ?? {};
@@ -58,6 +75,7 @@ export class History {
     this.#life++;
     this.#revision = 0n;
     this.#term = 0n;
+    this.#born = undefined;
   }
 
   #text(cluster: bigint): string {

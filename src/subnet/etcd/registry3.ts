@@ -52,7 +52,8 @@ export class Etcd3Registry implements Registry {
   }
 
   async config(signal: AbortSignal): Promise<StoredConfig> {
-    const { kvs, history, revision } = await this.#range({ key: this.configKey }, signal);
+    const { kvs, revision } = await this.#range({ key: this.configKey }, signal);
+    const history = this.#history.born(kvs[0]?.createRevision);
     return { text: kvs[0] && decoder.decode(kvs[0].value), revision: formatPoint({ history, revision, lease: 0n }) };
   }
 
@@ -77,7 +78,22 @@ export class Etcd3Registry implements Registry {
   }
 
   async entries(signal: AbortSignal): Promise<Snapshot> {
-    const { kvs, history, revision } = await this.#range({ key: this.#directory, below: true }, signal);
+    const leases = rangeOf({ key: this.#directory, below: true });
+    const birth = rangeOf({ key: this.configKey, keysOnly: true });
+    const success = [leases, birth].map((value) => ({ request: { case: "requestRange" as const, value } }));
+    const mark = this.#history.mark();
+    const { header, responses } = await this.#client.call(
+      this.#reading(this.#directory),
+      true,
+      ({ kv }, options) => kv.txn({ success }, options),
+      signal,
+    );
+    this.#history.read(header, mark);
+    const [kvs = [], config = []] = responses.map(({ response }) =>
+      response.case === "responseRange" ? response.value.kvs : [],
+    );
+    const history = this.#history.born(config[0]?.createRevision);
+    const revision = header?.revision ?? 0n;
     return {
       entries: kvs.map((kv) => entryOf(kv, history, this.#directory)),
       revision: formatPoint({ history, revision, lease: 0n }),
@@ -169,6 +185,12 @@ export class Etcd3Registry implements Registry {
   }
 
   async *watch(since: Revision, signal: AbortSignal, key?: string): AsyncGenerator<Batch, void, undefined> {
+    try {
+      if (parsePoint(since)) await this.#lookAtBirth(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
     const first = this.#directory + (key ?? "");
     const watched = {
       key: encoder.encode(first),
@@ -193,16 +215,16 @@ export class Etcd3Registry implements Registry {
     this.#client[Symbol.dispose]();
   }
 
-  /** One linearizable read, in order of creation. */
-  async #range(what: { key: string; below?: boolean; minCreateRevision?: bigint }, signal: AbortSignal) {
-    const { key, below = false, minCreateRevision = 0n } = what;
-    const request = {
-      key: encoder.encode(key),
-      rangeEnd: below ? endOf(key) : new Uint8Array(),
-      minCreateRevision,
-      ...(below ? { sortOrder: RangeRequest_SortOrder.Ascend, sortTarget: RangeRequest_SortTarget.Create } : {}),
-    };
-    const operation: Operation = { action: `read ${key}`, needs: { permission: "read", prefix: key } };
+  /** Asks when the configuration was created, which tells one life of the store from another. */
+  async #lookAtBirth(signal: AbortSignal): Promise<void> {
+    const { kvs } = await this.#range({ key: this.configKey, keysOnly: true }, signal);
+    this.#history.born(kvs[0]?.createRevision);
+  }
+
+  /** One linearizable read. */
+  async #range(what: Wanted, signal: AbortSignal) {
+    const request = rangeOf(what);
+    const operation = this.#reading(what.key);
     const mark = this.#history.mark();
     const { header, kvs } = await this.#client.call(
       operation,
@@ -267,6 +289,10 @@ export class Etcd3Registry implements Registry {
     }
   }
 
+  #reading(key: string): Operation {
+    return { action: `read ${key}`, needs: { permission: "read", prefix: key } };
+  }
+
   #writing(path: string): Operation {
     return { action: `write ${path}`, needs: { permission: "readwrite", prefix: posix.dirname(this.configKey) } };
   }
@@ -275,6 +301,25 @@ export class Etcd3Registry implements Registry {
 type Write =
   | { case: "requestPut"; value: { key: Uint8Array; value: Uint8Array; lease: bigint } }
   | { case: "requestDeleteRange"; value: { key: Uint8Array } };
+
+interface Wanted {
+  readonly key: string;
+  /** All keys below it. */
+  readonly below?: boolean;
+  readonly keysOnly?: boolean;
+  readonly minCreateRevision?: bigint;
+}
+
+function rangeOf({ key, below = false, keysOnly = false, minCreateRevision = 0n }: Wanted) {
+  const [sortOrder, sortTarget] = [RangeRequest_SortOrder.Ascend, RangeRequest_SortTarget.Create];
+  return {
+    key: encoder.encode(key),
+    rangeEnd: below ? endOf(key) : new Uint8Array(),
+    keysOnly,
+    minCreateRevision,
+    ...(below ? { sortOrder, sortTarget } : {}),
+  };
+}
 
 /** The end of the range of all keys that begin with `directory`, which ends in a slash. */
 function endOf(directory: string): Uint8Array {
