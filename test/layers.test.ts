@@ -24,6 +24,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   netlink: { side: "effect", mayImport: ["ip", "sys"] },
   kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "state"] },
   subnet: { side: "effect", mayImport: ["ip", "lease", "config"] },
+  cni: { side: "program", mayImport: [] },
   daemon: { side: "program", mayImport: [] },
   ctl: { side: "program", mayImport: [] },
 };

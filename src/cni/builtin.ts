@@ -1,0 +1,19 @@
+// The plugins that are part of this program. Each is loaded when it is called: a pod waits for what is loaded.
+
+import type { Plugin } from "./plugin.ts";
+
+/** A plugin that also exists as a program of its own in CNI_PATH. */
+export interface BuiltIn {
+  readonly plugin: Plugin;
+  /** Whether it knows every key of a configuration; where it does not, the program of CNI_PATH is called, which may. */
+  knowsKeys(raw: Readonly<Record<string, unknown>>): boolean;
+}
+
+type Load = () => Promise<BuiltIn>;
+
+const BUILT_IN: Readonly<Record<string, Load>> = {};
+
+/** By the names of `type` of a configuration. */
+export function builtInNamed(type: string): Load | undefined {
+  return Object.hasOwn(BUILT_IN, type) ? BUILT_IN[type] : undefined;
+}
