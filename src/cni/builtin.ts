@@ -11,7 +11,23 @@ export interface BuiltIn {
 
 type Load = () => Promise<BuiltIn>;
 
-const BUILT_IN: Readonly<Record<string, Load>> = {};
+const BUILT_IN: Readonly<Record<string, Load>> = {
+  bridge: async () => {
+    const [{ bridge }, { knowsKeys }] = await Promise.all([import("./bridge/bridge.ts"), import("./bridge/conf.ts")]);
+    return { plugin: bridge, knowsKeys };
+  },
+  "host-local": async () => {
+    const [{ hostLocal }, { knowsKeys }] = await Promise.all([
+      import("./host_local/host_local.ts"),
+      import("./host_local/conf.ts"),
+    ]);
+    return { plugin: hostLocal, knowsKeys };
+  },
+  loopback: async () => {
+    const { loopback, knowsKeys } = await import("./loopback.ts");
+    return { plugin: loopback, knowsKeys };
+  },
+};
 
 /** By the names of `type` of a configuration. */
 export function builtInNamed(type: string): Load | undefined {
