@@ -30,6 +30,7 @@ export async function answer(
     const text = readInput();
     version = versionAskedFor(text);
     const conf = await readNetConf(text);
+    version = conf.cniVersion;
     requireVerb(conf, call.verb);
     if (call.netns !== "") refuseOwnNamespace(call.netns, call.verb, environment);
     const delegate = openDelegate({ call, environment, builtIn: true });

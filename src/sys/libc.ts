@@ -1,6 +1,5 @@
 // The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports
-// bun:ffi. Every function here throws SysError; none blocks except poll and
-// flock.
+// bun:ffi. Every function here throws SysError; none blocks except poll and flock.
 //
 // Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
@@ -22,8 +21,8 @@ const { symbols: c } = dlopen("libc.so.6", {
   poll: { args: [ptr, u64, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
-  setns: { args: [i32, i32], returns: i32 },
   flock: { args: [i32, i32], returns: i32 },
+  setns: { args: [i32, i32], returns: i32 },
   madvise: { args: [u64, u64, i32], returns: i32 },
   localtime_r: { args: [ptr, ptr], returns: ptr },
 });
@@ -61,6 +60,7 @@ export const O_CLOEXEC = 0o2000000;
 
 /** bits/fcntl.h (sys/file.h) */
 export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 /** bits/sched.h */
 export const CLONE_NEWNET = 0x40000000;
