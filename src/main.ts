@@ -1,18 +1,20 @@
-// One executable, several programs, told apart by the name it is called by: flanneld, flannelctl, flannel (the CNI plugin).
+// One executable, several programs, told apart by the name it is called by: flanneld, flannelctl, flannel (the CNI plugin), and the
+// plugins that flannel has built in.
 
 import { basename } from "node:path";
 
 async function dispatch(): Promise<number> {
   const argv = process.argv.slice(2);
-  switch (basename(process.argv0)) {
+  const name = basename(process.argv0);
+  switch (name) {
     case "flannelctl":
       return (await import("./flannelctl.ts")).main(argv);
-    case "flannel": {
-      // A container runtime shows its user what stands on standard output, as the CNI specification has it.
-      const msg = "this version of flannel has no CNI plugin yet: flanneld and flannelctl are there";
-      console.log(JSON.stringify({ cniVersion: "1.0.0", code: 999, msg }));
-      return 1;
-    }
+    case "flannel":
+    case "bridge":
+    case "host-local":
+    case "portmap":
+    case "loopback":
+      return (await import("./flannel.ts")).main(name, argv);
     default:
       return (await import("./flanneld.ts")).main(argv);
   }

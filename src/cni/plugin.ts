@@ -23,6 +23,14 @@ export interface Delegate {
   check(type: string, conf: PluginConf): Promise<void>;
   status(type: string, conf: PluginConf): Promise<void>;
   gc(type: string, conf: PluginConf): Promise<void>;
+  /** The same with something changed: for another attachment than the runtime named, or only with programs of CNI_PATH. */
+  with(options: DelegateOptions): Delegate;
+}
+
+export interface DelegateOptions {
+  readonly call?: Call;
+  /** Whether a built-in plugin serves where it can; so it is at first. */
+  readonly builtIn?: boolean;
 }
 
 /** Attachments that are still there, as GC gives them. */

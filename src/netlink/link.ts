@@ -29,6 +29,7 @@ export const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
+const IFLA_TXQLEN = 13;
 const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
@@ -94,6 +95,8 @@ export interface NewLink {
   /** As `link` of `ip link add`; a vxlan has its parent in `info`. */
   readonly parentIndex?: number;
   readonly alias?: string;
+  /** Packets that a queue of it may hold; the kind's default otherwise. */
+  readonly transmitQueueLength?: number;
   /** Index to have; the kernel's choice otherwise. */
   readonly index?: number;
   /** Open file of the network namespace to make it in. */
@@ -124,11 +127,12 @@ export function addLink(writer: MessageWriter, link: NewLink): void {
   writer.setU32(4, link.index ?? 0);
   writeFields(writer, link);
   if (link.parentIndex !== undefined) writer.u32(IFLA_LINK, link.parentIndex);
+  if (link.transmitQueueLength !== undefined) writer.u32(IFLA_TXQLEN, link.transmitQueueLength);
   writeLinkInfo(writer, IFLA_LINKINFO, link.info);
   writer.end();
 }
 
-/** `ip link set dev DEV …` */
+/** `ip link set dev DEV …`. With index 0, `change.name` says which link is meant. */
 export function changeLink(writer: MessageWriter, index: number, change: LinkChange): void {
   writer.begin(RTM_NEWLINK, 0, IFINFOMSG_LENGTH);
   writer.setU32(4, index);

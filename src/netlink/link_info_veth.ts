@@ -11,6 +11,7 @@ const IFINFOMSG_LENGTH = 16;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_TXQLEN = 13;
 const IFLA_NET_NS_FD = 28;
 
 export interface VethInfo {
@@ -26,6 +27,7 @@ export interface NewVeth {
     readonly mac?: Mac;
     /** Bytes. */
     readonly mtu?: number;
+    readonly transmitQueueLength?: number;
   };
 }
 
@@ -37,6 +39,7 @@ export function writeVethInfo(writer: MessageWriter, type: number, { peer }: New
   if (peer.mac) writer.mac(IFLA_ADDRESS, peer.mac);
   if (peer.mtu !== undefined) writer.u32(IFLA_MTU, peer.mtu);
   if (peer.namespaceFd !== undefined) writer.u32(IFLA_NET_NS_FD, peer.namespaceFd);
+  if (peer.transmitQueueLength !== undefined) writer.u32(IFLA_TXQLEN, peer.transmitQueueLength);
   writer.text(IFLA_IFNAME, peer.name);
   writer.endNested(info);
   writer.endNested(data);

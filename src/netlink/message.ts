@@ -35,14 +35,15 @@ const NLMSGERR_ATTR_MSG = 1;
 const NLMSGERR_ATTR_OFFS = 2;
 
 /** What a change does when the object exists already, or does not. */
-export type PutMode = "add" | "replace" | "change" | "append";
+export type PutMode = "add" | "replace" | "change" | "append" | "prepend";
 
-/** `ip … add`: must not exist; `replace`: either way; `change`: must exist; `append`: beside the existing ones. */
+/** `ip … add`: must not exist; `replace`: either way; `change`: must exist; `append`, `prepend`: beside the existing ones. */
 export const PUT_FLAGS: Readonly<Record<PutMode, number>> = {
   add: NLM_F_CREATE | NLM_F_EXCL,
   replace: NLM_F_CREATE | NLM_F_REPLACE,
   change: NLM_F_REPLACE,
   append: NLM_F_CREATE | NLM_F_APPEND,
+  prepend: NLM_F_CREATE,
 };
 
 /** Steps through the messages of a datagram. */

@@ -4,7 +4,7 @@
 // which is what the rules belong to. Other programs do not take it; for them it is tried again when a change is refused.
 
 import type { Family } from "../../ip/family.ts";
-import { close, lockFile, O_RDONLY, open } from "../../sys/libc.ts";
+import { close, flock, LOCK_EX, O_RDONLY, open } from "../../sys/libc.ts";
 import { changeTable, hasRule, readChain, readTable, type SavedTable } from "../iptables.ts";
 import { ENTRY_CHAIN, entryTarget, type Rule, type RuleSet, TABLE } from "./rules.ts";
 
@@ -16,7 +16,7 @@ const ATTEMPTS = 5;
 export function withRulesLocked(act: () => void): void {
   const namespace = open(OWN_NAMESPACE, O_RDONLY);
   try {
-    lockFile(namespace, OWN_NAMESPACE);
+    flock(namespace, LOCK_EX, OWN_NAMESPACE);
     act();
   } finally {
     close(namespace);

@@ -1,0 +1,178 @@
+// The addresses given so far, as files: the reference plugin's form, so that both may work on one node at the same time.
+//
+//   <dataDir>/<network>/10.5.1.7            holds "<containerID>\r\n<interface>": taken
+//   <dataDir>/<network>/last_reserved_ip.0  the address given last, of range set 0
+//   <dataDir>/<network>/lock                flock(2) on it orders everybody
+//
+// Since whoever writes holds the lock, an empty file of an address is what a process that was killed left behind, and nobody's. A file of ours is filled
+// under another name and linked to its own, so that it is never seen empty.
+
+import {
+  closeSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { type Address, parseAddress } from "../../ip/address.ts";
+import { flock, LOCK_EX } from "../../sys/libc.ts";
+import type { Attachment } from "../plugin.ts";
+
+const NEW_FILE = ".reserving";
+
+export interface Reservation {
+  readonly address: Address;
+  /** What the file holds; "" is nobody's. */
+  readonly holder: string;
+}
+
+export function directoryOf(dataDir: string, network: string): string {
+  return `${dataDir}/${network}`;
+}
+
+/** The addresses of a network and their holders, without the lock: a picture to look at. None when the directory is not there. */
+export function readReservations(directory: string): Reservation[] {
+  const reservations: Reservation[] = [];
+  for (const name of namesIn(directory)) {
+    const address = parseAddress(name);
+    // Gone between the two calls, when the lock is not held: no reservation.
+    const holder = address && readText(`${directory}/${name}`);
+    if (address && holder !== undefined) reservations.push({ address, holder });
+  }
+  return reservations;
+}
+
+/** Holds the lock as long as it is not disposed of; waits for it. */
+export class Store implements Disposable {
+  readonly #directory: string;
+  readonly #lock: number;
+  readonly #holders: Map<Address, string>;
+
+  private constructor(directory: string, lock: number) {
+    this.#directory = directory;
+    this.#lock = lock;
+    flock(lock, LOCK_EX, `${directory}/lock`);
+    this.#holders = new Map(readReservations(directory).map(({ address, holder }) => [address, holder]));
+  }
+
+  static open(directory: string): Store {
+    const path = `${directory}/lock`;
+    const flags = constants.O_RDONLY | constants.O_CREAT;
+    let lock: number;
+    try {
+      lock = openSync(path, flags, 0o750);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      mkdirSync(directory, { recursive: true, mode: 0o755 });
+      lock = openSync(path, flags, 0o750);
+    }
+    try {
+      return new Store(directory, lock);
+    } catch (error) {
+      closeSync(lock);
+      throw error;
+    }
+  }
+
+  /** undefined when there is no directory, and so nothing that anybody holds. */
+  static openExisting(directory: string): Store | undefined {
+    try {
+      return new Store(directory, openSync(`${directory}/lock`, constants.O_RDONLY));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      return namesIn(directory).length > 0 ? Store.open(directory) : undefined;
+    }
+  }
+
+  isTaken(address: Address): boolean {
+    return (this.#holders.get(address) ?? "") !== "";
+  }
+
+  /** Addresses that the attachment holds; older versions of the reference plugin wrote the container alone. */
+  heldBy({ containerId, ifname }: Attachment): Address[] {
+    const current = this.#addressesOf(holderText(containerId, ifname));
+    return current.length > 0 ? current : this.#addressesOf(containerId);
+  }
+
+  reservations(): Reservation[] {
+    return [...this.#holders].map(([address, holder]) => ({ address, holder }));
+  }
+
+  lastReserved(setIndex: number): Address | undefined {
+    return parseAddress(readText(this.#lastFile(setIndex)) ?? "");
+  }
+
+  /** Gives `address`, which must be free. */
+  reserve(address: Address, { containerId, ifname }: Attachment, setIndex: number): void {
+    const path = `${this.#directory}/${address}`;
+    const temporary = `${this.#directory}/${NEW_FILE}`;
+    const holder = holderText(containerId, ifname);
+    if (this.#holders.has(address)) unlinkSync(path); // empty, by isTaken
+    writeFileSync(temporary, holder, { mode: 0o644 });
+    linkSync(temporary, path);
+    this.#holders.set(address, holder);
+    unlinkSync(temporary);
+    writeFileSync(this.#lastFile(setIndex), address, { mode: 0o644 });
+  }
+
+  release(address: Address): void {
+    unlink(`${this.#directory}/${address}`);
+    this.#holders.delete(address);
+  }
+
+  /** Removes what processes that were killed left behind. */
+  tidy(): void {
+    for (const { address, holder } of this.reservations()) if (holder === "") this.release(address);
+    unlink(`${this.#directory}/${NEW_FILE}`);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#lock);
+  }
+
+  #addressesOf(holder: string): Address[] {
+    return this.reservations().flatMap((reservation) => (reservation.holder === holder ? [reservation.address] : []));
+  }
+
+  #lastFile(setIndex: number): string {
+    return `${this.#directory}/last_reserved_ip.${setIndex}`;
+  }
+}
+
+export function holderText(containerId: string, ifname: string): string {
+  return `${containerId}\r\n${ifname}`;
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+function unlink(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
