@@ -45,7 +45,7 @@ format: node_modules/.installed
 test-unit: node_modules/.installed
 	@$(BUN) test/run.ts unit
 
-test: test-tools build
+test: test-tools dist
 	@$(BIOME) check --error-on-warnings .
 	@$(TSC)
 	@$(BUN) test/run.ts all
