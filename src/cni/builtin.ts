@@ -23,6 +23,13 @@ const BUILT_IN: Readonly<Record<string, Load>> = {
     ]);
     return { plugin: hostLocal, knowsKeys };
   },
+  portmap: async () => {
+    const [{ portmap }, { knowsKeys }] = await Promise.all([
+      import("./portmap/portmap.ts"),
+      import("./portmap/conf.ts"),
+    ]);
+    return { plugin: portmap, knowsKeys };
+  },
   loopback: async () => {
     const { loopback, knowsKeys } = await import("./loopback.ts");
     return { plugin: loopback, knowsKeys };

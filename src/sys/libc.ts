@@ -73,6 +73,7 @@ export const O_CLOEXEC = 0o2000000;
 
 /** bits/fcntl.h (sys/file.h) */
 export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 const AT_FDCWD = -100;
 /** linux/stat.h */

@@ -1,0 +1,162 @@
+// The driver of firewall rules, for nftables (nftables.ts) and iptables (iptables.ts) alike. Rules are read and written by programs, which take milliseconds
+// and sometimes wait for a lock; so they are read in the background, and a pass over routes waits for that only at the start.
+
+import type { FoundRules, RuleSet, RuleTool } from "../firewall/rule.ts";
+import type { Family } from "../ip/family.ts";
+import { type ObjectKind, objectKey } from "../state/object.ts";
+import { type Operation, operationFor } from "../state/operation.ts";
+import type { Driver, Outcome } from "./driver.ts";
+import { Mirror } from "./mirror.ts";
+
+/** How the rules of one tool are read, changed and watched. */
+export interface RuleAccess extends Disposable {
+  readonly tool: RuleTool;
+  /** What is ours, one entry per family. */
+  list(): Promise<readonly FoundRules[]>;
+  /** Brings one family from what was found to `desired`, in one step. */
+  write(desired: RuleSet | undefined, found: FoundRules): Promise<void>;
+  /** `changed` is called when the kernel tells that rules of ours may have changed. */
+  watch(changed: () => void): void;
+}
+
+export interface RuleDriverOptions {
+  /** "now": the first pass waits for the first look. A number of milliseconds: rules that only may have to go can wait. */
+  readonly firstLook: "now" | number;
+  /** How often to look where the kernel tells nothing; undefined for never. */
+  readonly periodMs?: number | undefined;
+}
+
+export class RuleDriver implements Driver {
+  readonly kinds: readonly ObjectKind[];
+  readonly mirror = new Mirror();
+  readonly #access: RuleAccess;
+  readonly #found = new Map<Family, FoundRules>();
+  readonly #timers: ReturnType<typeof setTimeout>[] = [];
+  #first: Promise<readonly FoundRules[]> | undefined;
+  #looking = false;
+  #again = false;
+  /** Counts our own changes: a look that one of them overtook is not believed. */
+  #writes = 0;
+  #disposed = false;
+  #wake: () => void = () => {};
+
+  constructor(access: RuleAccess, { firstLook, periodMs }: RuleDriverOptions) {
+    this.#access = access;
+    this.kinds = [access.tool];
+    if (firstLook === "now") {
+      access.watch(() => this.#look()); // before the look: what changes in between is seen twice rather than never
+      this.#first = access.list();
+      this.#first.catch(() => {}); // told when it is waited for
+    } else this.#timers.push(setTimeout(() => this.#look(), firstLook));
+    if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#look(), periodMs));
+    for (const timer of this.#timers) timer.unref();
+  }
+
+  get inDoubt(): boolean {
+    return this.#first !== undefined;
+  }
+
+  /** What follows upstream's names in the kernel; another flannel on this host may have those. */
+  suffix(family: Family): string {
+    return this.#found.get(family)?.suffix ?? "";
+  }
+
+  watch(wake: () => void): void {
+    this.#wake = wake;
+  }
+
+  /** Rules that cannot be read are no reason to leave routes as they are: apply reads again, and its outcome tells why not. */
+  async refresh(): Promise<void> {
+    const first = this.#first;
+    if (!first) return;
+    try {
+      this.#take(await first);
+    } catch {
+      // as said
+    }
+    this.#first = undefined;
+  }
+
+  async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    this.#writes++;
+    try {
+      return await Promise.all(operations.map((operation) => this.#applyOne(operation)));
+    } finally {
+      this.#writes++;
+    }
+  }
+
+  async #applyOne({ key, verb, object }: Operation): Promise<Outcome> {
+    const { family } = object as RuleSet;
+    const desired = verb === "delete" ? undefined : (object as RuleSet);
+    try {
+      // Somebody may change rules between our look and our change, which is then refused: once more with what stands by then.
+      for (let attempt = 1; ; attempt++) {
+        const found = this.#found.get(family) ?? (await this.#readOne(family));
+        if (!operationFor(key, desired, found.set && { object: found.set, ours: true })) break;
+        try {
+          await this.#access.write(desired, found);
+          this.#found.set(family, { ...found, set: desired });
+          break;
+        } catch (error) {
+          this.#found.delete(family);
+          if (attempt === 2) throw error;
+        }
+      }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return new Error(`cannot ${verb} the ${this.#access.tool} rules of ${family}: ${reason}`);
+    }
+    this.mirror.confirm(key, desired);
+    return undefined;
+  }
+
+  async #readOne(family: Family): Promise<FoundRules> {
+    const found = (await this.#access.list()).find((each) => each.family === family);
+    if (!found) throw new Error(`${family} is not looked after`);
+    this.#found.set(family, found);
+    return found;
+  }
+
+  #look(): void {
+    if (this.#disposed) return;
+    if (this.#looking) {
+      this.#again = true;
+      return;
+    }
+    this.#looking = true;
+    const writes = this.#writes;
+    const again = () => {
+      this.#looking = false;
+      const overtaken = writes !== this.#writes;
+      if (!this.#again && !overtaken) return;
+      this.#again = false;
+      // While a change is under way its outcome is not there to be seen yet.
+      if (overtaken) setImmediate(() => this.#look());
+      else this.#look();
+    };
+    this.#access
+      .list()
+      .then((found) => {
+        if (writes === this.#writes && writes % 2 === 0) this.#take(found);
+      })
+      .catch(() => {}) // the next look or change tells
+      .finally(again);
+  }
+
+  #take(all: readonly FoundRules[]): void {
+    if (this.#disposed) return;
+    for (const found of all) {
+      this.#found.set(found.family, found);
+      if (found.set) this.mirror.see(found.set, true);
+      else this.mirror.lose(this.#access.tool, objectKey.rules(this.#access.tool, found.family));
+    }
+    if (this.mirror.hasChanged) this.#wake();
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#access[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,39 @@
+// Every way that a pod of flannel's has to be reached on, whatever runs it.
+
+import { expect } from "bun:test";
+import { addNodePort, type Cluster } from "./cluster.ts";
+import { ask, askFrom, type Container } from "./container.ts";
+
+/** `pods`: at least one on each node, in the order of the nodes. */
+export function expectPaths(cluster: Cluster, pods: readonly Container[]): void {
+  for (const pod of pods) {
+    // Pod → pod, on every node, and seen as itself.
+    for (const other of pods) {
+      expect([pod.name, ask(pod, other.address)]).toEqual([pod.name, `${other.name} ${pod.address}`]);
+    }
+    // Pod → node: its own and the others, on their own addresses and on the network's.
+    for (const { node } of cluster.machines) {
+      for (const target of [node.address.ipv4, node.overlay()]) {
+        const { output } = { output: pod.exec(["ping", "-c", "1", "-W", "3", target]) };
+        expect([pod.name, target, / 0% packet loss/.test(output)]).toEqual([pod.name, target, true]);
+      }
+    }
+    // Node → pod.
+    for (const machine of cluster.machines) {
+      const [name] = askFrom(machine, pod.address).split(" ");
+      expect(name).toBe(pod.name);
+    }
+    // Pod → outside, as its node.
+    expect(cluster.askOutside(pod)).toBe(`outside ${pod.machine.node.address.ipv4}`);
+  }
+}
+
+/** A port of every node leads to pods on all nodes, and each of them answers. */
+export function expectNodePort(cluster: Cluster, pods: readonly Container[]): void {
+  const port = 30080;
+  for (const machine of cluster.machines) {
+    addNodePort(machine, port, pods);
+    const answers = pods.map(() => cluster.askFromOutside(machine.node.address.ipv4, port).split(" ")[0]);
+    expect(answers.toSorted()).toEqual(pods.map(({ name }) => name).toSorted());
+  }
+}
