@@ -8,7 +8,7 @@
 
 import { ENOBUFS } from "../sys/error.ts";
 import { close, recvNow } from "../sys/libc.ts";
-import { exceptCausedBy, joinGroup, openRouteSocket } from "./open.ts";
+import { exceptCausedBy, joinGroup, openNetlinkSocket } from "./open.ts";
 import { netlinkTrace, type Trace } from "./trace.ts";
 
 /** A burst of 20,000 changes, about 1 KiB of kernel memory each, while the process is busy for a moment. */
@@ -64,7 +64,7 @@ export class NotificationSocket implements Disposable {
 
   #connect(): void {
     const { groups, exceptPortId, namespace, receiveBufferBytes = RECEIVE_BUFFER_BYTES } = this.#subscription;
-    const { fd } = openRouteSocket({ namespace, receiveBufferBytes });
+    const { fd } = openNetlinkSocket({ namespace, receiveBufferBytes });
     try {
       if (exceptPortId !== undefined) exceptCausedBy(fd, exceptPortId);
       for (const group of groups) joinGroup(fd, group);

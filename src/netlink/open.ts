@@ -1,4 +1,4 @@
-// Opens NETLINK_ROUTE sockets (netlink(7), linux/netlink.h).
+// Opens netlink sockets (netlink(7), linux/netlink.h).
 //
 // struct sockaddr_nl, 12 bytes:  0 u16 nl_family   2 u16 zero   4 u32 nl_pid (the port; 0 lets the kernel choose)   8
 // u32 nl_groups
@@ -24,7 +24,9 @@ import {
 } from "../sys/libc.ts";
 import { inNamespace } from "../sys/netns.ts";
 
-const NETLINK_ROUTE = 0;
+export const NETLINK_ROUTE = 0;
+/** Connection tracking (conntrack.ts). */
+export const NETLINK_NETFILTER = 12;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
@@ -36,14 +38,19 @@ export const SUBJECT = "netlink socket";
 export interface OpenOptions {
   /** Path of the network namespace to open it in: "/var/run/netns/NAME"; this one by default. */
   readonly namespace?: string | undefined;
+  /** NETLINK_*; routes, links and their kind by default. */
+  readonly protocol?: number | undefined;
   /** Bytes that the kernel may queue for us; the kernel doubles the number for its own overhead. */
   readonly receiveBufferBytes: number;
 }
 
 /** A non-blocking socket bound to a port of its own. */
-export function openRouteSocket({ namespace, receiveBufferBytes }: OpenOptions): { fd: number; portId: number } {
+export function openNetlinkSocket({ namespace, protocol = NETLINK_ROUTE, receiveBufferBytes }: OpenOptions): {
+  fd: number;
+  portId: number;
+} {
   const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  const make = () => socket(AF_NETLINK, type, NETLINK_ROUTE, SUBJECT);
+  const make = () => socket(AF_NETLINK, type, protocol, SUBJECT);
   const fd = namespace === undefined ? make() : inNamespace(namespace, make);
   try {
     setReceiveBuffer(fd, receiveBufferBytes);

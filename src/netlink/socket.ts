@@ -8,7 +8,7 @@ import { EAGAIN, ENOBUFS, SysError } from "../sys/error.ts";
 import { close, MSG_TRUNC, POLLIN, poll, recv, send } from "../sys/libc.ts";
 import { type Answer, AnswerError, DumpInterrupted, MalformedMessage } from "./error.ts";
 import { decodeAnswer, MessageReader, NLM_F_ACK, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR } from "./message.ts";
-import { openRouteSocket, SUBJECT, setForRequests } from "./open.ts";
+import { openNetlinkSocket, SUBJECT, setForRequests } from "./open.ts";
 import { netlinkTrace, type Trace } from "./trace.ts";
 import { MessageWriter } from "./writer.ts";
 
@@ -30,6 +30,8 @@ const DUMP_ATTEMPTS = 10;
 export interface RequestSocketOptions {
   /** Path of the network namespace to work in: "/var/run/netns/NAME"; this one by default. */
   readonly namespace?: string | undefined;
+  /** NETLINK_* (open.ts); routes, links and their kind by default. */
+  readonly protocol?: number | undefined;
   readonly trace?: Trace | undefined;
 }
 
@@ -48,8 +50,8 @@ export class RequestSocket implements Disposable {
   #spareWriter: MessageWriter | undefined;
   #state: "idle" | "in the middle of an exchange" | "disposed of" = "idle";
 
-  constructor({ namespace, trace = netlinkTrace() }: RequestSocketOptions = {}) {
-    const { fd, portId } = openRouteSocket({ namespace, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
+  constructor({ namespace, protocol, trace = netlinkTrace() }: RequestSocketOptions = {}) {
+    const { fd, portId } = openNetlinkSocket({ namespace, protocol, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
     this.#fd = fd;
     this.portId = portId;
     this.#trace = trace;

@@ -1,6 +1,5 @@
 // The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports
-// bun:ffi. Every function here throws SysError; none blocks except poll and
-// flock.
+// bun:ffi. Every function here throws SysError; none blocks except poll and lockFile.
 //
 // Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
@@ -22,8 +21,8 @@ const { symbols: c } = dlopen("libc.so.6", {
   poll: { args: [ptr, u64, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
-  setns: { args: [i32, i32], returns: i32 },
   flock: { args: [i32, i32], returns: i32 },
+  setns: { args: [i32, i32], returns: i32 },
   madvise: { args: [u64, u64, i32], returns: i32 },
   localtime_r: { args: [ptr, ptr], returns: ptr },
 });
@@ -59,8 +58,8 @@ export const POLLIN = 0x001;
 export const O_RDONLY = 0;
 export const O_CLOEXEC = 0o2000000;
 
-/** bits/fcntl.h (sys/file.h) */
-export const LOCK_EX = 2;
+/** asm-generic/fcntl.h */
+const LOCK_EX = 2;
 
 /** bits/sched.h */
 export const CLONE_NEWNET = 0x40000000;
@@ -178,17 +177,17 @@ export function close(fd: number): void {
   c.close(fd);
 }
 
+/** flock(2)'s exclusive lock, waited for. It ends when `fd` is closed, also by the end of the process. */
+export function lockFile(fd: number, subject: string): void {
+  let result: number;
+  do result = c.flock(fd, LOCK_EX);
+  while (result < 0 && errno() === EINTR);
+  checked(result, "flock", subject);
+}
+
 /** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
 export function setns(fd: number, kind: number, subject: string): void {
   checked(c.setns(fd, kind), "setns", subject);
-}
-
-/** Takes the lock (LOCK_*) of an open file, waiting for it: this blocks the thread. Closing the file gives it back. */
-export function flock(fd: number, operation: number, subject: string): void {
-  let result: number;
-  do result = c.flock(fd, operation);
-  while (result < 0 && errno() === EINTR);
-  checked(result, "flock", subject);
 }
 
 function checked(result: number, call: string, subject: string): number {

@@ -4,7 +4,7 @@
 import { IF_OPER_UP } from "../../netlink/link.ts";
 import { findLink } from "../../netlink/list.ts";
 import { RTNLGRP_LINK } from "../../netlink/notification.ts";
-import { joinGroup, openRouteSocket, SUBJECT } from "../../netlink/open.ts";
+import { joinGroup, openNetlinkSocket, SUBJECT } from "../../netlink/open.ts";
 import type { RequestSocket } from "../../netlink/socket.ts";
 import { close, POLLIN, poll, recvNow } from "../../sys/libc.ts";
 
@@ -12,7 +12,7 @@ import { close, POLLIN, poll, recvNow } from "../../sys/libc.ts";
 const PATIENCE_MS = 2_500;
 
 export function waitUntilUp(socket: RequestSocket, index: number, patienceMs = PATIENCE_MS): void {
-  const { fd } = openRouteSocket({ receiveBufferBytes: 1 << 20 });
+  const { fd } = openNetlinkSocket({ receiveBufferBytes: 1 << 20 });
   try {
     joinGroup(fd, RTNLGRP_LINK);
     const buffer = new Uint8Array(32 << 10);

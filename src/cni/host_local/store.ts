@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { type Address, parseAddress } from "../../ip/address.ts";
-import { flock, LOCK_EX } from "../../sys/libc.ts";
+import { lockFile } from "../../sys/libc.ts";
 import type { Attachment } from "../plugin.ts";
 
 const NEW_FILE = ".reserving";
@@ -55,7 +55,7 @@ export class Store implements Disposable {
   private constructor(directory: string, lock: number) {
     this.#directory = directory;
     this.#lock = lock;
-    flock(lock, LOCK_EX, `${directory}/lock`);
+    lockFile(lock, `${directory}/lock`);
     this.#holders = new Map(readReservations(directory).map(({ address, holder }) => [address, holder]));
   }
 
