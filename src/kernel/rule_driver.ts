@@ -34,6 +34,8 @@ export class RuleDriver implements Driver {
   readonly #timers: ReturnType<typeof setTimeout>[] = [];
   #first: Promise<readonly FoundRules[]> | undefined;
   #looking = false;
+  #writing = false;
+  /** Somebody asked for a look that could not be had yet. */
   #again = false;
   /** Counts our own changes: a look that one of them overtook is not believed. */
   #writes = 0;
@@ -79,11 +81,11 @@ export class RuleDriver implements Driver {
 
   async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     this.#writes++;
-    try {
-      return await Promise.all(operations.map((operation) => this.#applyOne(operation)));
-    } finally {
-      this.#writes++;
-    }
+    this.#writing = true;
+    const outcomes = await Promise.all(operations.map((operation) => this.#applyOne(operation)));
+    this.#writing = false;
+    if (this.#again) this.#look();
+    return outcomes;
   }
 
   async #applyOne({ key, verb, object }: Operation): Promise<Outcome> {
@@ -120,28 +122,21 @@ export class RuleDriver implements Driver {
 
   #look(): void {
     if (this.#disposed) return;
-    if (this.#looking) {
-      this.#again = true;
-      return;
-    }
+    this.#again = this.#looking || this.#writing;
+    if (this.#again) return;
     this.#looking = true;
     const writes = this.#writes;
-    const again = () => {
-      this.#looking = false;
-      const overtaken = writes !== this.#writes;
-      if (!this.#again && !overtaken) return;
-      this.#again = false;
-      // While a change is under way its outcome is not there to be seen yet.
-      if (overtaken) setImmediate(() => this.#look());
-      else this.#look();
-    };
     this.#access
       .list()
       .then((found) => {
-        if (writes === this.#writes && writes % 2 === 0) this.#take(found);
+        if (writes === this.#writes) this.#take(found);
+        else this.#again = true;
       })
       .catch(() => {}) // the next look or change tells
-      .finally(again);
+      .finally(() => {
+        this.#looking = false;
+        if (this.#again && !this.#writing) this.#look();
+      });
   }
 
   #take(all: readonly FoundRules[]): void {
