@@ -17,12 +17,14 @@ export interface RuleAccess extends Disposable {
   write(desired: RuleSet | undefined, found: FoundRules): Promise<void>;
   /** `changed` is called when the kernel tells that rules of ours may have changed. */
   watch(changed: () => void): void;
+  /** Whether the kernel tells of every change; known once rules were listed. */
+  readonly tellsChanges: boolean;
 }
 
 export interface RuleDriverOptions {
   /** "now": the first pass waits for the first look. A number of milliseconds: rules that only may have to go can wait. */
   readonly firstLook: "now" | number;
-  /** How often to look where the kernel tells nothing; undefined for never. */
+  /** How often to look where the kernel tells nothing, and the most often where it tells; undefined: whenever it tells. */
   readonly periodMs?: number | undefined;
 }
 
@@ -35,6 +37,10 @@ export class RuleDriver implements Driver {
   #first: Promise<readonly FoundRules[]> | undefined;
   #looking = false;
   #writing = false;
+  /** Since the last tick of the period. */
+  #lookedLately = false;
+  /** The kernel has told of a change since the last look. */
+  #stale = false;
   /** Somebody asked for a look that could not be had yet. */
   #again = false;
   /** Counts our own changes: a look that one of them overtook is not believed. */
@@ -46,11 +52,11 @@ export class RuleDriver implements Driver {
     this.#access = access;
     this.kinds = [access.tool];
     if (firstLook === "now") {
-      access.watch(() => this.#look()); // before the look: what changes in between is seen twice rather than never
+      access.watch(() => this.#told(periodMs)); // before the look: what changes in between is seen twice rather than never
       this.#first = access.list();
       this.#first.catch(() => {}); // told when it is waited for
     } else this.#timers.push(setTimeout(() => this.#look(), firstLook));
-    if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#look(), periodMs));
+    if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#tick(), periodMs));
     for (const timer of this.#timers) timer.unref();
   }
 
@@ -120,11 +126,24 @@ export class RuleDriver implements Driver {
     return found;
   }
 
+  /** On a node whose every program changes rules all the time, looking at each change would be all that is done. */
+  #told(periodMs: number | undefined): void {
+    if (periodMs === undefined || !this.#lookedLately) this.#look();
+    else this.#stale = true;
+  }
+
+  #tick(): void {
+    this.#lookedLately = false;
+    if (this.#stale || !this.#access.tellsChanges) this.#look();
+  }
+
   #look(): void {
     if (this.#disposed) return;
     this.#again = this.#looking || this.#writing;
     if (this.#again) return;
     this.#looking = true;
+    this.#lookedLately = true;
+    this.#stale = false;
     const writes = this.#writes;
     this.#access
       .list()
