@@ -6,6 +6,7 @@ import { ConfigError, faultLine } from "../config/fault.ts";
 import { certs } from "./certs.ts";
 import { config } from "./config.ts";
 import { inputOf } from "./input.ts";
+import { installCni } from "./install_cni.ts";
 import { ipam } from "./ipam.ts";
 import { lab } from "./lab.ts";
 import { lease } from "./lease.ts";
@@ -27,6 +28,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   lease,
   migrate,
   ipam,
+  installCni,
   certs,
   lab,
   plan,

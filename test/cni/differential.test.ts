@@ -41,7 +41,7 @@ test.each(starts)("ADD and DEL leave what the reference leaves: configurations f
     expect({ seed, ...ours }).toEqual({ seed, ...(reference as object) });
   }
   // Refusals that are alike would prove little.
-  expect(served).toBeGreaterThan(TOGETHER * 0.7);
+  expect(served).toBeGreaterThan(TOGETHER * 0.5);
 });
 
 /** All that can be seen after each step. */

@@ -34,6 +34,8 @@ export interface CallOptions {
   readonly args?: string;
   /** CNI_PATH; `plugins` of the host, then the reference's, unless told. */
   readonly path?: readonly string[];
+  /** A command that runs the plugin, put before it: strace. */
+  readonly under?: readonly string[];
   /** Added to the environment, or taken out of it where undefined. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -116,7 +118,7 @@ export class Host implements Disposable {
     };
     const env = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined));
     const text = typeof conf === "string" ? conf : JSON.stringify(conf);
-    const command = ["nsenter", `--net=${this.namespace.path}`, plugin];
+    const command = ["nsenter", `--net=${this.namespace.path}`, ...(options.under ?? []), plugin];
     return { command, env: env as Record<string, string>, stdin: Buffer.from(text) };
   }
 

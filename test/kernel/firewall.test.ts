@@ -61,7 +61,7 @@ class Flannel implements Disposable {
     const access =
       variant.tool === "nftables"
         ? new Nftables({ networks, namespace: namespace.path, run })
-        : new Iptables({ networks, run });
+        : new Iptables({ networks, namespace: namespace.path, run });
     this.#driver = new RuleDriver(access, {
       firstLook: "now",
       ...(variant.tool === "iptables" && { periodMs: 50 }),
