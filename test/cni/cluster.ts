@@ -3,9 +3,9 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Node, Underlay } from "../e2e/nodes.ts";
+import { DUAL_STACK, type Node, Underlay } from "../e2e/nodes.ts";
 import { until } from "../e2e/program.ts";
-import { ask, askFrom, type Container, type Runtime } from "./container.ts";
+import { addressOf, ask, askFrom, type Container, type Runtime } from "./container.ts";
 import { Machine } from "./machine.ts";
 
 /** The bare file of upstream's guide. */
@@ -44,6 +44,8 @@ interface ClusterOptions {
   readonly delegates: "built-in" | "reference";
   /** File and content of /etc/cni/net.d. */
   readonly configuration: readonly [file: string, conf: Conf];
+  /** IPv4 alone unless told. */
+  readonly dualStack?: boolean;
   readonly runtime: (machine: Machine) => Promise<Runtime>;
 }
 
@@ -56,8 +58,16 @@ export class Cluster implements AsyncDisposable {
     this.#underlay = underlay;
   }
 
-  static async open({ nodes = 2, delegates, configuration, runtime }: ClusterOptions): Promise<Cluster> {
-    const cluster = new Cluster(await Underlay.open({ nodes: nodes + 1, families: ["ipv4"] }));
+  static async open({
+    nodes = 2,
+    delegates,
+    configuration,
+    dualStack = false,
+    runtime,
+  }: ClusterOptions): Promise<Cluster> {
+    const cluster = new Cluster(
+      await Underlay.open({ nodes: nodes + 1, ...(dualStack ? { config: DUAL_STACK } : { families: ["ipv4"] }) }),
+    );
     try {
       for (let n = 1; n <= nodes; n++) {
         const machine = await Machine.open(cluster.#underlay, cluster.#underlay.node(n));
@@ -94,13 +104,15 @@ export class Cluster implements AsyncDisposable {
     const root = join(this.#underlay.directory, "outside");
     mkdirSync(join(root, "cgi-bin"), { recursive: true });
     writeFileSync(join(root, "cgi-bin/who"), "#!/bin/sh\necho; echo outside $REMOTE_ADDR\n", { mode: 0o755 });
-    const command = ["busybox", "httpd", "-f", "-p", `${this.outside.address.ipv4}:${OUTSIDE_PORT}`, "-h", root];
+    const command = ["busybox", "httpd", "-f", "-p", `${OUTSIDE_PORT}`, "-h", root];
     const server = this.outside.spawn(command);
     await until("the outside listens", () => this.outside.run("ss -Hltn").includes(`:${OUTSIDE_PORT} `), server);
   }
 
-  askOutside(container: Container): string {
-    return ask(container, this.outside.address.ipv4, OUTSIDE_PORT);
+  /** In each family that the container has. */
+  askOutside(container: Container): string[] {
+    const { ipv4, ipv6 } = this.outside.address;
+    return container.addresses.map((own) => ask(container, own.startsWith("[") ? `[${ipv6}]` : ipv4, OUTSIDE_PORT));
   }
 
   askFromOutside(address: string, port: number): string {
@@ -131,7 +143,7 @@ export function addNodePort({ node }: Machine, port: number, targets: readonly C
   const rules = targets.map((target, i) => {
     const left = targets.length - i;
     const turn = left > 1 ? `-m statistic --mode nth --every ${left} --packet 0` : "";
-    return `iptables -t nat -A LAB-PORT -p tcp ${turn} -j DNAT --to-destination ${target.address}:80`;
+    return `iptables -t nat -A LAB-PORT -p tcp ${turn} -j DNAT --to-destination ${addressOf(target)}:80`;
   });
   node.run(`
     iptables -t nat -N LAB-PORT

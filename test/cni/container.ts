@@ -7,8 +7,8 @@ import { type Machine, makeImage } from "./machine.ts";
 export interface Container {
   readonly name: string;
   readonly machine: Machine;
-  /** Of eth0. */
-  readonly address: string;
+  /** Of eth0: IPv4, and IPv6 in brackets where the network has both. */
+  readonly addresses: readonly string[];
   exec(command: readonly string[]): string;
   /** Stops and removes it, so that the runtime calls DEL. */
   remove(): Promise<void>;
@@ -41,12 +41,18 @@ export function ask(from: Container, address: string, port = 80): string {
 
 /** `ask` from a node, outside all containers. */
 export function askFrom({ node }: Pick<Machine, "node">, address: string, port = 80): string {
-  return plain(node.run(`curl -sS --max-time 3 http://${address}:${port}/cgi-bin/who`));
+  return plain(node.run(`curl -sSg --max-time 3 http://${address}:${port}/cgi-bin/who`));
 }
 
 /** httpd shows IPv4 in IPv6's dress. */
 function plain(answer: string): string {
   return answer.trim().replace(/\[::ffff:([0-9.]+)\]/, "$1");
+}
+
+/** The address that a test of one family is about. */
+export function addressOf({ name, addresses: [first] }: Container): string {
+  if (first === undefined) throw new Error(`${name} has no address`);
+  return first;
 }
 
 /** As podman and containerd both name it. */
@@ -91,7 +97,7 @@ export class Podman implements Runtime {
     machine.run([...PODMAN, "run", "--detach", "--name", name, "--network", network, ...ports, IMAGE, ...serve(name)]);
     const exec = (command: readonly string[]) => machine.run([...PODMAN, "exec", name, ...command]);
     const remove = async () => void machine.run([...PODMAN, "rm", "--force", "--time=0", name]);
-    return await answering({ name, machine, address: addressIn(exec), exec, remove });
+    return await answering({ name, machine, addresses: addressesIn(exec), exec, remove });
   }
 }
 
@@ -131,7 +137,7 @@ export class Containerd implements Runtime {
       await program.exit();
       machine.tried(["ctr", "container", "delete", name]);
     };
-    return await answering({ name, machine, address: addressIn(exec), exec, remove });
+    return await answering({ name, machine, addresses: addressesIn(exec), exec, remove });
   }
 }
 
@@ -143,8 +149,9 @@ function has(exec: Container["exec"], link: string): boolean {
   }
 }
 
-function addressIn(exec: Container["exec"]): string {
-  const [, address] = / inet ([0-9.]+)\//.exec(exec(["ip", "-4", "address", "show", "dev", "eth0"])) ?? [];
-  if (!address) throw new Error("eth0 has no address");
-  return address;
+function addressesIn(exec: Container["exec"]): string[] {
+  const text = exec(["ip", "address", "show", "dev", "eth0", "scope", "global"]);
+  const [, ipv4] = / inet ([0-9.]+)\//.exec(text) ?? [];
+  const [, ipv6] = / inet6 ([0-9a-f:]+)\//.exec(text) ?? [];
+  return [...(ipv4 ? [ipv4] : []), ...(ipv6 ? [`[${ipv6}]`] : [])];
 }

@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { FLANNELD } from "../e2e/nodes.ts";
 import { until } from "../e2e/program.ts";
 import { Cluster, CONFIGURATIONS, GUIDE } from "./cluster.ts";
-import { ask, type Container, Containerd, IMAGE } from "./container.ts";
+import { addressOf, ask, type Container, Containerd, IMAGE } from "./container.ts";
 import { expectNodePort, expectPaths } from "./paths.ts";
 
 let cluster: Cluster | undefined;
@@ -22,23 +22,25 @@ const FILES = {
 };
 
 test.each([
-  ["10-mynet.conf", "reference", 2],
-  ["10-mynet.conf", "built-in", 2],
-  ["10-flannel.conflist", "built-in", 3],
-  ["10-newest.conflist", "built-in", 2],
+  ["10-mynet.conf", "reference", 2, false],
+  ["10-mynet.conf", "built-in", 2, false],
+  ["10-flannel.conflist", "built-in", 3, false],
+  ["10-newest.conflist", "built-in", 2, true],
 ] as const)(
-  "containerd, %s, %s delegates, %d nodes",
-  async (file, delegates, nodes) => {
+  "containerd, %s, %s delegates, %d nodes, dual stack %p",
+  async (file, delegates, nodes, dualStack) => {
     const conf = FILES[file];
     cluster = await Cluster.open({
       nodes,
       delegates,
       configuration: [file, conf],
+      dualStack,
       runtime: (machine) => Containerd.start(machine),
     });
     const pods: Container[] = [];
     for (const [i, runtime] of [...cluster.runtimes, cluster.runtime(1)].entries())
       pods.push(await runtime.run(`pod-${i + 1}`));
+    expect(pods.map(({ addresses }) => addresses.length)).toEqual(pods.map(() => (dualStack ? 2 : 1)));
     expectPaths(cluster, pods);
     expectNodePort(cluster, pods);
     for (const pod of pods) await pod.remove();
@@ -60,8 +62,8 @@ test("a container that was added by Go's plugin is deleted by ours, and the othe
   const before = await cluster.runtime(1).run("before");
   use(FLANNELD);
   const between = await cluster.runtime(1).run("between");
-  expect(ask(before, between.address)).toBe(`between ${before.address}`);
-  expect(ask(between, before.address)).toBe(`before ${between.address}`);
+  expect(ask(before, addressOf(between))).toBe(`between ${addressOf(before)}`);
+  expect(ask(between, addressOf(before))).toBe(`before ${addressOf(between)}`);
   await before.remove();
   expect(machine.names("/var/lib/cni/flannel")).toEqual(["default-between"]);
   use(goes);
@@ -84,7 +86,7 @@ test("flannelctl ipam sees what a runtime leaves behind, and frees it", async ()
   machine.run(["ctr", "run", "--detach", "--snapshotter=native", "--cni", IMAGE, "leaks", "sleep", "600"]);
   const [first, second] = states() as [string[], string[]];
   expect([first, second]).toEqual([
-    [stays.address, "default-stays", "used"],
+    [addressOf(stays), "default-stays", "used"],
     [expect.any(String) as unknown as string, "default-leaks", "used"],
   ]);
   expect(ipam("check").exitCode).toBe(0);

@@ -9,22 +9,26 @@ export function expectPaths(cluster: Cluster, pods: readonly Container[]): void 
   for (const pod of pods) {
     // Pod → pod, on every node, and seen as itself.
     for (const other of pods) {
-      expect([pod.name, ask(pod, other.address)]).toEqual([pod.name, `${other.name} ${pod.address}`]);
+      const answers = other.addresses.map((address) => ask(pod, address));
+      expect([pod.name, answers]).toEqual([pod.name, pod.addresses.map((own) => `${other.name} ${own}`)]);
     }
-    // Pod → node: its own and the others, on their own addresses and on the network's.
-    for (const { node } of cluster.machines) {
-      for (const target of [node.address.ipv4, node.overlay()]) {
-        const { output } = { output: pod.exec(["ping", "-c", "1", "-W", "3", target]) };
+    for (const machine of cluster.machines) {
+      const { node } = machine;
+      // Pod → node: its own and the others, on their own addresses and on the network's.
+      const v6 = pod.addresses.length > 1 ? [node.address.ipv6, node.overlay("ipv6")] : [];
+      for (const target of [node.address.ipv4, node.overlay(), ...v6]) {
+        const output = pod.exec(["ping", "-c", "1", "-W", "3", target]);
         expect([pod.name, target, / 0% packet loss/.test(output)]).toEqual([pod.name, target, true]);
       }
-    }
-    // Node → pod.
-    for (const machine of cluster.machines) {
-      const [name] = askFrom(machine, pod.address).split(" ");
-      expect(name).toBe(pod.name);
+      // Node → pod.
+      const answers = pod.addresses.map((address) => askFrom(machine, address).split(" ")[0]);
+      expect(answers).toEqual(pod.addresses.map(() => pod.name));
     }
     // Pod → outside, as its node.
-    expect(cluster.askOutside(pod)).toBe(`outside ${pod.machine.node.address.ipv4}`);
+    const { ipv4, ipv6 } = pod.machine.node.address;
+    expect(cluster.askOutside(pod)).toEqual(
+      pod.addresses.map((own) => (own.startsWith("[") ? `outside [${ipv6}]` : `outside ${ipv4}`)),
+    );
   }
 }
 
