@@ -76,7 +76,7 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64
+	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq conntrack qemu-system-x86_64
 
 clean:
 	rm -rf dist node_modules

@@ -17,6 +17,7 @@ package() {
     apt-get:ping) echo iputils-ping ;;
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
+    dnf:conntrack | zypper:conntrack | apk:conntrack | pacman:conntrack) echo conntrack-tools ;;
     *:systemd-analyze) echo systemd ;;
     apt-get:dnsmasq) echo dnsmasq-base ;;
     apt-get:etcd) echo etcd-server ;;
