@@ -39,13 +39,16 @@ function isFile(path: string): boolean {
 export function callExternal(type: string, conf: PluginConf, call: Call, environment: Environment): Result {
   const program = findPlugin(type, call.path);
   const asked = versionNamed(conf.cniVersion);
+  const newest = () => newestOfAll([type, ...addressPlugin(conf)], asked, call, environment);
+  // A verb that a plugin does not know gets whatever answer: it is asked before. All others know what they cannot do, and most can.
+  if (call.verb === "STATUS" || call.verb === "GC") return callInVersion(newest(), program, conf, call, environment);
   try {
-    return callIn(asked, program, conf, call, environment);
+    return callInVersion(asked, program, conf, call, environment);
   } catch (error) {
     if (!(error instanceof CniError) || error.code !== CNI_CODE.incompatibleVersion) throw error;
-    const version = newestOfAll([type, ...addressPlugin(conf)], asked, call, environment);
+    const version = newest();
     if (version === undefined || version === asked) throw error;
-    return allowsVerb(version, call.verb) ? callIn(version, program, conf, call, environment) : EMPTY_RESULT;
+    return callInVersion(version, program, conf, call, environment);
   }
 }
 
@@ -73,7 +76,15 @@ function newestOfAll(
   return newest;
 }
 
-function callIn(version: Version, program: string, conf: PluginConf, call: Call, environment: Environment): Result {
+/** Nothing, when that version has no such verb. */
+function callInVersion(
+  version: Version | undefined,
+  program: string,
+  conf: PluginConf,
+  call: Call,
+  environment: Environment,
+): Result {
+  if (version === undefined || !allowsVerb(version, call.verb)) return EMPTY_RESULT;
   const stated = typeof conf.raw.cniVersion === "string" && conf.raw.cniVersion === version;
   // A configuration that came without a version goes on without one.
   const unstated = conf.raw.cniVersion === undefined && version === conf.cniVersion;

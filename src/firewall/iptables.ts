@@ -47,7 +47,7 @@ export const IPTABLES: Readonly<Record<Family, "iptables" | "ip6tables">> = { ip
 /** What is done in one table, in the order of doing it. */
 interface TableWork {
   readonly table: Place["table"];
-  /** A chain that is made when it is not there and emptied when it is. */
+  /** A chain that is made, or emptied when it exists. */
   readonly declared: { readonly name: string; readonly exists: boolean } | undefined;
   readonly before: readonly string[];
   readonly after: readonly string[];
@@ -61,11 +61,14 @@ export function iptablesLines(desired: RuleSet | undefined, actual: RuleSet | un
   });
 }
 
-/** The same as one text for `iptables-restore --noflush`; "" when nothing is to be done. */
+/**
+ * The same as one text for `iptables-restore --noflush`; "" when nothing is to be done. A chain that was seen is declared, which empties it; one that was not
+ * is made, and refused when another flannel has taken its name meanwhile.
+ */
 export function restoreText(desired: RuleSet | undefined, actual: RuleSet | undefined, suffix = ""): string {
   return tableWorks(desired, actual, suffix)
     .map(({ table, declared, before, after }) => {
-      const declare = declared ? [`:${declared.name} - [0:0]`] : [];
+      const declare = declared ? [declared.exists ? `:${declared.name} - [0:0]` : `-N ${declared.name}`] : [];
       return [`*${table}`, ...declare, ...before, ...after, "COMMIT", ""].join("\n");
     })
     .join("");

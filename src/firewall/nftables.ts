@@ -50,12 +50,20 @@ export function nftLines(desired: RuleSet | undefined, actual: RuleSet | undefin
   return [...deletions, ...additions];
 }
 
-/** The same for `nft -f`, and right whatever stands by then: a table that came or went meanwhile makes no error. */
+/**
+ * The same for `nft -f`. What was seen and is gone by then makes no error; what was not there and is now does, since another flannel may have taken the name
+ * meanwhile.
+ */
 export function nftTransaction(desired: RuleSet | undefined, actual: RuleSet | undefined, suffix = ""): string {
   const lines = nftLines(desired, actual, suffix);
-  const tables = lines.flatMap((line) => /^(?:add|delete) (table .*)$/.exec(line)?.[1] ?? []);
-  const clean = [...new Set(tables)].flatMap((table) => [`add ${table}`, `delete ${table}`]);
-  return [...clean, ...lines.filter((line) => !line.startsWith("delete "))].map((line) => `${line}\n`).join("");
+  const deleted = lines.flatMap((line) => /^delete (table .*)$/.exec(line)?.[1] ?? []);
+  const made = lines.flatMap((line) => /^add (table .*)$/.exec(line)?.[1] ?? []);
+  return [
+    ...deleted.flatMap((table) => [`add ${table}`, `delete ${table}`]),
+    ...made.map((table) => `create ${table}`),
+    ...lines.filter((line) => !/^(?:add|delete) table /.test(line)),
+    "",
+  ].join("\n");
 }
 
 function chainLines({ family, chains }: RuleSet, purpose: Purpose, table: string): string[] {

@@ -12,6 +12,9 @@ import { RequestSocket } from "../netlink/socket.ts";
 import { type RunCommand, runCommand } from "./command.ts";
 import type { RuleAccess } from "./rule_driver.ts";
 
+/** More than one transaction of kube-proxy's; what does not fit is an overrun, which is looked at as a change. */
+const RECEIVE_BUFFER_BYTES = 4 << 20;
+
 export interface NftablesOptions {
   readonly networks: PerFamily<OwnNetworks>;
   /** Path of the network namespace to watch, and a runner inside it; this one by default. */
@@ -21,6 +24,7 @@ export interface NftablesOptions {
 
 export class Nftables implements RuleAccess {
   readonly tool = "nftables";
+  readonly tellsChanges = true;
   readonly #networks: PerFamily<OwnNetworks>;
   readonly #namespace: string | undefined;
   readonly #run: RunCommand;
@@ -69,17 +73,7 @@ export class Nftables implements RuleAccess {
   }
 
   watch(changed: () => void): void {
-    this.#notifications = new NotificationSocket({
-      protocol: NETLINK_NETFILTER,
-      groups: [NFNLGRP_NFTABLES],
-      namespace: this.#namespace,
-      onMessages: (datagram) => {
-        if (namesOurs(datagram)) changed();
-      },
-      onOverrun: changed,
-      onFailure: changed,
-      receiveBufferBytes: 4 << 20,
-    });
+    this.#notifications = watchTables((name) => name.startsWith("flannel-"), this.#namespace, changed);
   }
 
   [Symbol.dispose](): void {
@@ -87,9 +81,25 @@ export class Nftables implements RuleAccess {
   }
 }
 
-/** Whether any message of a datagram is about a table that can be ours; kube-proxy's are thousands. */
-function namesOurs(datagram: Uint8Array): boolean {
-  const message = new MessageReader(datagram);
-  while (message.next()) if (decodeTableName(message)?.startsWith("flannel-")) return true;
-  return false;
+/** Calls `changed` when something of a table that `isOurs` changes; a datagram of kube-proxy's holds thousands of others. Throws SysError. */
+export function watchTables(
+  isOurs: (table: string) => boolean,
+  namespace: string | undefined,
+  changed: () => void,
+): NotificationSocket {
+  return new NotificationSocket({
+    protocol: NETLINK_NETFILTER,
+    groups: [NFNLGRP_NFTABLES],
+    namespace,
+    onMessages: (datagram) => {
+      const message = new MessageReader(datagram);
+      while (message.next()) {
+        const table = decodeTableName(message);
+        if (table !== undefined && isOurs(table)) return changed();
+      }
+    },
+    onOverrun: changed,
+    onFailure: changed,
+    receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+  });
 }

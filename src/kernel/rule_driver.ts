@@ -17,12 +17,14 @@ export interface RuleAccess extends Disposable {
   write(desired: RuleSet | undefined, found: FoundRules): Promise<void>;
   /** `changed` is called when the kernel tells that rules of ours may have changed. */
   watch(changed: () => void): void;
+  /** Whether the kernel tells of every change; known once rules were listed. */
+  readonly tellsChanges: boolean;
 }
 
 export interface RuleDriverOptions {
   /** "now": the first pass waits for the first look. A number of milliseconds: rules that only may have to go can wait. */
   readonly firstLook: "now" | number;
-  /** How often to look where the kernel tells nothing; undefined for never. */
+  /** How often to look where the kernel tells nothing, and the most often where it tells; undefined: whenever it tells. */
   readonly periodMs?: number | undefined;
 }
 
@@ -34,6 +36,12 @@ export class RuleDriver implements Driver {
   readonly #timers: ReturnType<typeof setTimeout>[] = [];
   #first: Promise<readonly FoundRules[]> | undefined;
   #looking = false;
+  #writing = false;
+  /** Since the last tick of the period. */
+  #lookedLately = false;
+  /** The kernel has told of a change since the last look. */
+  #stale = false;
+  /** Somebody asked for a look that could not be had yet. */
   #again = false;
   /** Counts our own changes: a look that one of them overtook is not believed. */
   #writes = 0;
@@ -44,11 +52,11 @@ export class RuleDriver implements Driver {
     this.#access = access;
     this.kinds = [access.tool];
     if (firstLook === "now") {
-      access.watch(() => this.#look()); // before the look: what changes in between is seen twice rather than never
+      access.watch(() => this.#told(periodMs)); // before the look: what changes in between is seen twice rather than never
       this.#first = access.list();
       this.#first.catch(() => {}); // told when it is waited for
     } else this.#timers.push(setTimeout(() => this.#look(), firstLook));
-    if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#look(), periodMs));
+    if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#tick(), periodMs));
     for (const timer of this.#timers) timer.unref();
   }
 
@@ -79,11 +87,11 @@ export class RuleDriver implements Driver {
 
   async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     this.#writes++;
-    try {
-      return await Promise.all(operations.map((operation) => this.#applyOne(operation)));
-    } finally {
-      this.#writes++;
-    }
+    this.#writing = true;
+    const outcomes = await Promise.all(operations.map((operation) => this.#applyOne(operation)));
+    this.#writing = false;
+    if (this.#again) this.#look();
+    return outcomes;
   }
 
   async #applyOne({ key, verb, object }: Operation): Promise<Outcome> {
@@ -118,30 +126,36 @@ export class RuleDriver implements Driver {
     return found;
   }
 
+  /** On a node whose every program changes rules all the time, looking at each change would be all that is done. */
+  #told(periodMs: number | undefined): void {
+    if (periodMs === undefined || !this.#lookedLately) this.#look();
+    else this.#stale = true;
+  }
+
+  #tick(): void {
+    this.#lookedLately = false;
+    if (this.#stale || !this.#access.tellsChanges) this.#look();
+  }
+
   #look(): void {
     if (this.#disposed) return;
-    if (this.#looking) {
-      this.#again = true;
-      return;
-    }
+    this.#again = this.#looking || this.#writing;
+    if (this.#again) return;
     this.#looking = true;
+    this.#lookedLately = true;
+    this.#stale = false;
     const writes = this.#writes;
-    const again = () => {
-      this.#looking = false;
-      const overtaken = writes !== this.#writes;
-      if (!this.#again && !overtaken) return;
-      this.#again = false;
-      // While a change is under way its outcome is not there to be seen yet.
-      if (overtaken) setImmediate(() => this.#look());
-      else this.#look();
-    };
     this.#access
       .list()
       .then((found) => {
-        if (writes === this.#writes && writes % 2 === 0) this.#take(found);
+        if (writes === this.#writes) this.#take(found);
+        else this.#again = true;
       })
       .catch(() => {}) // the next look or change tells
-      .finally(again);
+      .finally(() => {
+        this.#looking = false;
+        if (this.#again && !this.#writing) this.#look();
+      });
   }
 
   #take(all: readonly FoundRules[]): void {

@@ -113,7 +113,7 @@ export class Cluster implements AsyncDisposable {
 }
 
 /** flanneld masquerades, and so the plugin tells its delegate not to. */
-const MASQUERADE: readonly string[] = [];
+const MASQUERADE = ["--ip-masq"];
 
 /** The same configuration, with the programs of CNI_PATH as flannel's delegates. */
 function withPrograms(conf: Conf): Conf {

@@ -49,7 +49,8 @@ function plain(answer: string): string {
   return answer.trim().replace(/\[::ffff:([0-9.]+)\]/, "$1");
 }
 
-const IMAGE = "localhost/busybox";
+/** As podman and containerd both name it. */
+export const IMAGE = "localhost/busybox:latest";
 /** A shell in a container may raise limits only to what the tests' machine lets it. */
 const CONTAINERS_CONF = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -115,7 +116,7 @@ export class Containerd implements Runtime {
   /** `ctr run` stays beside the container: it is what calls DEL. */
   async run(name: string): Promise<Container> {
     const machine = this.#machine;
-    const run = ["ctr", "run", "--snapshotter=native", "--cni", `${IMAGE}:latest`, name, ...serve(name)];
+    const run = ["ctr", "run", "--snapshotter=native", "--cni", IMAGE, name, ...serve(name)];
     const program: Program = machine.start(run);
     let execs = 0;
     const exec = (command: readonly string[]) =>

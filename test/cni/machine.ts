@@ -17,6 +17,8 @@ const SET_UP = `
     mkdir -p "$1/disk/$name" "$1/disk/$name.work"
     mount -t overlay none -o "lowerdir=/$name,upperdir=$1/disk/$name,workdir=$1/disk/$name.work" "/$name"
   done
+  # Copies of the tests' own mounts would stay below.
+  for place in /run/netns/* /run/netns; do umount -l "$place" 2>/dev/null || true; done
   mount -t tmpfs none /run
   mkdir -p /run/netns /run/lock /run/flannel "$1/run"
   mount --bind "$1/run" /run/flannel
@@ -99,6 +101,19 @@ export class Machine {
     const path = join(this.directory, name);
     writeFileSync(path, text);
     return path;
+  }
+
+  /** What the plugins have left on this machine: addresses, flannel's state, ends of veth pairs. */
+  async emptied(network: string): Promise<void> {
+    const left = () => [
+      ...this.names(`/var/lib/cni/networks/${network}`).filter((name) => /^\d/.test(name)),
+      ...this.names("/var/lib/cni/flannel"),
+      ...this.node.run("ip -br link show type veth master cni0").split("\n"),
+    ];
+    // The kernel takes the links of a namespace away a while after its last process.
+    await until(`no rest of ${network}`, () => left().join("") === "").catch((error) => {
+      throw new Error(`${error.message}${left().join("\n")}`);
+    });
   }
 
   /** Names in a directory of this machine. */

@@ -59,10 +59,7 @@ test.each([
     }
     for (const pod of pods) await pod.remove();
     for (const machine of cluster.machines) {
-      expect(machine.names("/var/lib/cni/flannel")).toEqual([]);
-      const { name } = CONFIGURATIONS[form];
-      expect(machine.names(`/var/lib/cni/networks/${name}`)).toEqual(["last_reserved_ip.0", "lock"]);
-      expect(machine.node.run("ip -j link show type veth master cni0")).toBe("[]\n");
+      await machine.emptied(CONFIGURATIONS[form].name);
       expect(machine.node.run("iptables-save -t nat; nft list ruleset")).not.toContain("8081");
     }
   },

@@ -32,8 +32,10 @@ export interface CallOptions {
   readonly ifname?: string;
   /** CNI_ARGS. */
   readonly args?: string;
-  /** CNI_PATH; the plugin's own directory, then the reference's, unless told. */
+  /** CNI_PATH; `plugins` of the host, then the reference's, unless told. */
   readonly path?: readonly string[];
+  /** A command that runs the plugin, put before it: strace. */
+  readonly under?: readonly string[];
   /** Added to the environment, or taken out of it where undefined. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -49,11 +51,14 @@ export class Host implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), "flannel-cni-"));
   /** A directory with `flannel`, `bridge`, `host-local` … of this project. */
   readonly ours = join(this.directory, "bin");
+  /** A directory for plugins that a test makes. */
+  readonly plugins = join(this.directory, "plugins");
   readonly #pods: Pod[] = [];
 
   constructor() {
     this.namespace.run("ip link set lo up");
     mkdirSync(this.ours);
+    mkdirSync(this.plugins);
     for (const name of OWN_NAMES) symlinkSync(EXECUTABLE, join(this.ours, name));
   }
 
@@ -100,7 +105,7 @@ export class Host implements Disposable {
   }
 
   #prepare(verb: Verb, plugin: string, conf: unknown, options: CallOptions, { containerId, netns }: Target) {
-    const path = options.path ?? [resolve(plugin, ".."), REFERENCE];
+    const path = options.path ?? [this.plugins, REFERENCE];
     const variables = {
       PATH: process.env.PATH,
       CNI_COMMAND: verb,
@@ -113,7 +118,7 @@ export class Host implements Disposable {
     };
     const env = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined));
     const text = typeof conf === "string" ? conf : JSON.stringify(conf);
-    const command = ["nsenter", `--net=${this.namespace.path}`, plugin];
+    const command = ["nsenter", `--net=${this.namespace.path}`, ...(options.under ?? []), plugin];
     return { command, env: env as Record<string, string>, stdin: Buffer.from(text) };
   }
 

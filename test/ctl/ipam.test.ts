@@ -1,7 +1,7 @@
 // `flannelctl ipam` on files that Debian's host-local wrote, in real namespaces.
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../e2e/program.ts";
 import { run } from "../kernel/linux_world.ts";
@@ -81,7 +81,7 @@ test("a full range is explained, and freed of what is leaked only", async () => 
   expect(check.out.split("\n")).toEqual([
     "cbr0: 10.77.1.0/28: 13 of 13 addresses taken: 3 used, 9 leaked, 1 unknown",
     expect.stringMatching(
-      /^cbr0: no address is left from 10.77.1.1 to 10.77.1.14 \(as .*container-12 has the range\); 9 of them are leaked$/,
+      /^cbr0: no address is left from 10.77.1.1 to 10.77.1.14 \(by .*\/flannel\); 9 of them are leaked$/,
     ),
     "cbr0: to free the 9: flannelctl ipam gc --network=cbr0",
     "",
@@ -145,7 +145,7 @@ test("an address of a subnet that the node had before is told apart", async () =
   expect([out.split("\n"), code]).toEqual([
     [
       "cbr0: 10.77.1.0/24: 0 of 253 addresses taken: 0 used, 0 leaked, 0 unknown",
-      `cbr0: 1 taken outside the ranges of now (${host.subnetFile}): 0 used, 1 leaked, 0 unknown`,
+      `cbr0: 1 taken outside the ranges of now (by ${host.subnetFile}): 0 used, 1 leaked, 0 unknown`,
       "cbr0: to free it: flannelctl ipam gc --network=cbr0",
       "",
     ],
@@ -153,8 +153,11 @@ test("an address of a subnet that the node had before is told apart", async () =
   ]);
 });
 
-test("gc waits for the lock that host-local takes", async () => {
+test("gc waits for the lock that host-local takes, and looks again when it has it", async () => {
   const [leaked] = (await host.add("leaked")) as [string];
+  const [anew] = (await host.add("anew")) as [string];
+  const [held] = (await host.add("held")) as [string];
+  const [back] = (await host.add("back")) as [string];
   host.age();
   const lock = join(host.dataDir, "cbr0/lock");
   await using holder = host.start(["flock", lock, "sh", "-c", `echo locked; read _ < ${host.directory}/go`]);
@@ -167,9 +170,20 @@ test("gc waits for the lock that host-local takes", async () => {
   );
   expect(await Promise.race([gc, Bun.sleep(300)])).toBeUndefined();
   expect(host.files()).toContain(leaked);
+  // Who has the lock gives one address to another, one back, and a namespace gets the third.
+  writeFileSync(join(host.dataDir, "cbr0", anew), "another\r\neth0");
+  rmSync(join(host.dataDir, "cbr0", back));
+  run(`ip -n ${host.namespace().name} address add ${held}/28 dev lo`);
   writeFileSync(`${host.directory}/go`, "\n");
-  expect((await gc).out).toContain(`freed ${leaked} `);
-  expect(host.files()).not.toContain(leaked);
+  const { code, out, err } = await gc;
+  expect([code, out]).toEqual([0, `freed ${leaked} of cbr0 (container leaked, eth0)\n`]);
+  expect(err.split("\n").map((line) => line.replace(/^.*: /, ""))).toEqual([
+    "it was given out anew meanwhile",
+    expect.stringMatching(/^the namespace of \/run\/netns\/.* has it now$/),
+    "it was given back meanwhile",
+    "",
+  ]);
+  expect(host.files()).toEqual([anew, held, "last_reserved_ip.0", "lock"].toSorted());
 });
 
 test("gc beside plugins that come and go frees nothing of theirs", async () => {

@@ -48,14 +48,20 @@ export function ensureGateways(
   ownPort: number,
 ): void {
   if (gateways.length === 0) return;
-  const present = listAddresses(socket, { index: bridge.index }).map(({ address }) => address);
+  const present = new Set(listAddresses(socket, { index: bridge.index }).map(({ address }) => address));
   for (const gateway of gateways) {
-    if (present.includes(gateway)) continue;
-    const others = present.filter((other) => isInTheWay(other, gateway));
-    if (others.length > 0 && !forceAddress) checkUnused(socket, bridge, others, gateway, ownPort);
-    for (const address of others) socket.request((writer) => deleteAddress(writer, { index: bridge.index, address }));
+    if (present.has(gateway)) continue;
+    const others = [...present].filter((other) => isInTheWay(other, gateway));
+    if (others.length > 0 && !forceAddress) {
+      if (others.some((other) => gateways.includes(other))) twoGateways(bridge.name, gateway, others);
+      checkUnused(socket, bridge, others, gateway, ownPort);
+    }
+    for (const address of others) {
+      socket.request((writer) => deleteAddress(writer, { index: bridge.index, address }));
+      present.delete(address);
+    }
     ignoreExisting(() => socket.request((writer) => putAddress(writer, newAddress(bridge.index, gateway), "add")));
-    present.push(gateway);
+    present.add(gateway);
     pinMac(socket, bridge.index, bridge.mac);
   }
   for (const family of new Set(gateways.map(prefixFamily))) {
@@ -95,6 +101,13 @@ function checkUnused(
       `${ports.length === 1 ? "interface is" : "interfaces are"} attached to it (${few.join(", ")}${ports.length > 3 ? " …" : ""}); ` +
       `the node's subnet has changed: delete its pods that still use the old one, and the address is replaced with the next; or set "forceAddress"`,
   );
+}
+
+function twoGateways(name: string, gateway: Prefix, others: readonly Prefix[]): never {
+  const message =
+    `"${name}" already has an IP address different from ${gateway}: ${others.join(", ")}, the gateway of another range; ` +
+    'give the ranges one gateway, or set "isGateway" to false';
+  throw new CniError(CNI_CODE.internal, message);
 }
 
 /** Two containers started at once make the same bridge, and give it the same address. */

@@ -8,17 +8,17 @@
 
 import { FAMILIES, type Family } from "../../ip/family.ts";
 import { type Prefix, prefixAddress, prefixFamily } from "../../ip/prefix.ts";
-import { CNI_CODE, CniError } from "../cni_error.ts";
+import { argumentsOf, changeTable, IptablesUnusable, quoteArgument, readTable, type SavedTable } from "../iptables.ts";
 
-const PROGRAM: Readonly<Record<Family, string>> = { ipv4: "iptables", ipv6: "ip6tables" };
-const MULTICAST: Readonly<Record<Family, string>> = { ipv4: "224.0.0.0/4", ipv6: "ff00::/8" };
-/** Of a chain's name (xt_TABLE_MAXNAMELEN and what the reference plugins leave of it). */
+const TABLE = "nat";
+const CHAIN = /^CNI-[0-9a-f]{24}$/;
 const CHAIN_LENGTH = 28;
+const MULTICAST: Readonly<Record<Family, string>> = { ipv4: "224.0.0.0/4", ipv6: "ff00::/8" };
 
 /** Adds the rules for each of `addresses`. Throws CniError. */
 export function addMasquerade(network: string, containerId: string, addresses: readonly Prefix[]): void {
   const chain = chainOf(network, containerId);
-  const comment = `-m comment --comment ${quoted(commentOf(network, containerId))}`;
+  const comment = `-m comment --comment ${quoteArgument(commentOf(network, containerId))}`;
   for (const family of FAMILIES) {
     const own = addresses.filter((address) => prefixFamily(address) === family);
     if (own.length === 0) continue;
@@ -28,82 +28,62 @@ export function addMasquerade(network: string, containerId: string, addresses: r
       `-A POSTROUTING -s ${prefixAddress(address)} -j ${chain} ${comment}`,
     ]);
     // The line with ":" makes the chain, or empties it.
-    restore(family, [`:${chain} - [0:0]`, ...new Set(rules)]);
+    changeTable(family, TABLE, [`:${chain} - [0:0]`, ...new Set(rules)]);
   }
 }
 
 /** Removes the rules of one container, whatever addresses they are for. Throws CniError. */
 export function removeMasquerade(network: string, containerId: string): void {
-  const chain = chainOf(network, containerId);
-  removeChains((name) => name === chain);
+  const own = chainOf(network, containerId);
+  removeChains((chain) => chain === own);
 }
 
 /** Removes the rules of the containers of `network` that are not in `valid`. Throws CniError. */
 export function removeStaleMasquerade(network: string, valid: readonly string[]): void {
   const kept = new Set(valid.map((containerId) => chainOf(network, containerId)));
-  const mark = `name: ${goQuoted(network)} id: `;
-  removeChains((name, rule) => !kept.has(name) && rule.includes(quoted(mark).slice(1, -1)));
+  const mark = commentOf(network, "").replace(/"$/, "");
+  const isOurs = (rule: string) => argumentsOf(rule).some((argument) => argument.startsWith(mark));
+  removeChains((chain, rules) => !kept.has(chain) && rules.some(isOurs));
 }
 
-function removeChains(isStale: (chain: string, rule: string) => boolean): void {
+/** `isStale` is given a chain of the reference's kind, and the rules in it and to it. */
+function removeChains(isStale: (chain: string, rules: readonly string[]) => boolean): void {
   for (const family of FAMILIES) {
-    const saved = run(`${PROGRAM[family]}-save`, ["-t", "nat"]);
-    if (saved === undefined) continue; // not installed: it made no rule either
-    const lines = saved.split("\n");
-    const jumps = lines.filter((line) => isStale(/^-A POSTROUTING .*-j (CNI-\w+)/.exec(line)?.[1] ?? "", line));
-    const declared = lines.flatMap((line) => /^:(CNI-\w+) /.exec(line)?.[1] ?? []);
-    // A chain whose jump is gone is known by its rules, or by its name when it is empty.
-    const rulesOf = (chain: string) => lines.filter((line) => line.startsWith(`-A ${chain} `)).join("\n");
-    const chains = declared.filter((chain) => isStale(chain, rulesOf(chain)));
-    if (jumps.length + chains.length === 0) continue;
-    restore(family, [
-      ...chains.map((chain) => `:${chain} - [0:0]`),
-      ...jumps.map((line) => `-D${line.slice(2)}`),
-      ...chains.map((chain) => `-X ${chain}`),
+    const saved = readTableIfAny(family);
+    const jumps = saved.get("POSTROUTING") ?? [];
+    const targets = jumps.map((rule) => argumentsOf(rule).find((argument) => CHAIN.test(argument)));
+    const stale = new Set<string>();
+    for (const chain of [...saved.keys(), ...targets.filter((target) => target !== undefined)]) {
+      const rules = [...(saved.get(chain) ?? []), ...jumps.filter((_, i) => targets[i] === chain)];
+      if (CHAIN.test(chain) && isStale(chain, rules)) stale.add(chain);
+    }
+    if (stale.size === 0) continue;
+    const declared = [...stale].filter((chain) => saved.has(chain));
+    changeTable(family, TABLE, [
+      ...declared.map((chain) => `:${chain} - [0:0]`),
+      ...jumps.filter((_, i) => stale.has(targets[i] ?? "")).map((rule) => `-D POSTROUTING ${rule}`),
+      ...declared.map((chain) => `-X ${chain}`),
     ]);
   }
 }
 
+/** Where a family cannot be had, it holds no rule either. */
+function readTableIfAny(family: Family): SavedTable {
+  try {
+    return readTable(family, TABLE);
+  } catch (error) {
+    if (error instanceof IptablesUnusable) return new Map();
+    throw error;
+  }
+}
+
+/** As the reference plugins name the chain of an attachment. */
 export function chainOf(network: string, containerId: string): string {
   const hash = new Bun.CryptoHasher("sha512").update(network + containerId).digest("hex");
   return `CNI-${hash}`.slice(0, CHAIN_LENGTH);
 }
 
+/** Names of CNI need no escapes, so JSON quotes them as Go's %q does. */
 function commentOf(network: string, containerId: string): string {
-  return `name: ${goQuoted(network)} id: ${goQuoted(containerId)}`;
-}
-
-/** As Go's %q prints the names that CNI allows. */
-function goQuoted(text: string): string {
-  return JSON.stringify(text);
-}
-
-/** For a line of iptables-restore. */
-function quoted(text: string): string {
-  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
-}
-
-function restore(family: Family, lines: readonly string[]): void {
-  const program = `${PROGRAM[family]}-restore`;
-  const text = ["*nat", ...lines, "COMMIT", ""].join("\n");
-  if (run(program, ["--noflush", "--wait"], text) === undefined) {
-    throw new CniError(
-      CNI_CODE.internal,
-      `cannot set up masquerading: there is no ${program} in PATH; install iptables, or set "ipMasq" to false`,
-    );
-  }
-}
-
-/** Its output; undefined when the program is not installed. */
-function run(program: string, args: readonly string[], stdin = ""): string | undefined {
-  const path = Bun.which(program);
-  if (path === null) return undefined;
-  const { exitCode, stdout, stderr } = Bun.spawnSync([path, ...args], { stdin: Buffer.from(stdin) });
-  if (exitCode !== 0) {
-    throw new CniError(
-      CNI_CODE.internal,
-      `cannot change the masquerading: ${program} failed with ${exitCode}: ${stderr.toString().trim()}`,
-    );
-  }
-  return stdout.toString();
+  return `name: ${JSON.stringify(network)} id: ${JSON.stringify(containerId)}`;
 }

@@ -16,7 +16,7 @@ import {
 } from "../conf_fields.ts";
 import type { PluginConf } from "../plugin.ts";
 import type { ResultRoute } from "../result.ts";
-import { type RangeSet, readRangeSet, setsOverlap } from "./range.ts";
+import { type RangeSet, readRange, readRangeSet, setsOverlap } from "./range.ts";
 import { directoryOf } from "./store.ts";
 
 const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
@@ -81,15 +81,17 @@ export function readHostLocalConf(conf: PluginConf, args: string): HostLocalConf
   return { directory: readDirectory(conf), sets, routes, resolvConf, requested };
 }
 
+/** In the order in which addresses are given out of them: the runtime's, the one of the old form, those of the list. */
 function readSets(ipam: Raw, runtime: Raw, faults: string[]): RangeSet[] {
-  const old = ipam.subnet == null || ipam.subnet === "" ? [] : [{ value: [ipam], path: "ipam" }];
   const listed = (raw: Raw, key: string, path: string) =>
-    listField(raw, key, faults, path).map((value, i) => ({ value, path: `${path}[${i}]` }));
+    listField(raw, key, faults, path).map((value, i) => readRangeSet(value, `${path}[${i}]`, faults));
+  const hasOldForm = ipam.subnet !== undefined && ipam.subnet !== null && ipam.subnet !== "";
+  const old = hasOldForm ? readRange(ipam, "ipam", faults) : undefined;
   return [
     ...listed(runtime, "ipRanges", "runtimeConfig.ipRanges"),
-    ...old,
+    ...(old ? [[old]] : []),
     ...listed(ipam, "ranges", "ipam.ranges"),
-  ].map(({ value, path }) => readRangeSet(value, path, faults));
+  ];
 }
 
 /** "10.5.1.7", or with the length of its subnet, which is not looked at. */

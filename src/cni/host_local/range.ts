@@ -55,7 +55,7 @@ export function readRange(raw: Raw, path: string, faults: string[]): AddressRang
   const gateway = read("gateway") ?? addressFromNumber(lowest, family);
   const first = within("rangeStart") ?? lowest;
   const last = within("rangeEnd") ?? highest;
-  if (first > last) faults.push(`${path}: rangeStart is above rangeEnd`);
+  if (faults.length === before && first > last) faults.push(`${path}: rangeStart is above rangeEnd`);
   return faults.length === before ? { subnet, family, gateway, first, last } : undefined;
 }
 

@@ -53,7 +53,7 @@ export function lookIntoNamespaces({ ownPidNamespace }: NamespaceOptions): Names
         for (const address of addresses ?? []) if (!holders.has(address)) holders.set(address, door.words);
         return addresses !== undefined;
       });
-      if (!entered) shut.push(faults[0] ?? `the network namespace ${id} ended while it was looked at`);
+      if (!entered) shut.push(faults[0] ?? `the network namespace of ${doors[0]?.words} is there no more`);
     }
     const all = [...doubts, ...found.doubts, ...shut];
     if (shut.length === 0 || attempt === ATTEMPTS) return { holders, count: found.doors.size, doubts: all };

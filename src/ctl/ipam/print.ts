@@ -71,10 +71,12 @@ export function useText({ network, source, ranges, outside }: NetworkUse): strin
     const head = `${network}: ${subnet}: ${taken} of ${sizeText(size)} addresses taken: ${countsText(counts)}`;
     if (left > 0n) return [head];
     const why = counts.leaked > 0 ? `${counts.leaked} of them are leaked` : "none of them is leaked: the node is full";
-    return [head, `${network}: no address is left from ${first} to ${last} (as ${source} has the range); ${why}`];
+    return [head, `${network}: no address is left from ${first} to ${last} (by ${source}); ${why}`];
   });
   if (takenOf(outside) > 0)
-    lines.push(`${network}: ${takenOf(outside)} taken outside the ranges of now (${source}): ${countsText(outside)}`);
+    lines.push(
+      `${network}: ${takenOf(outside)} taken outside the ranges of now (by ${source}): ${countsText(outside)}`,
+    );
   const leaked = leakedOf({ ranges, outside });
   return leaked === 0
     ? lines

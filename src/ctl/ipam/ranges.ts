@@ -19,7 +19,7 @@ export interface Range {
 
 export interface NetworkRanges {
   readonly ranges: readonly Range[];
-  /** The file that says so. */
+  /** Where it says so: flannel's states, or flanneld's file. */
   readonly source: string;
 }
 
@@ -37,7 +37,8 @@ export function readRanges(stateDir: string, subnetFile: string): KnownRanges {
     const network = state?.name;
     const ranges = rangesOf(state?.ipam);
     if (typeof network !== "string" || ranges.length === 0) continue;
-    if (changed > (byNetwork.get(network)?.changed ?? -1)) byNetwork.set(network, { ranges, source: path, changed });
+    if (changed > (byNetwork.get(network)?.changed ?? -1))
+      byNetwork.set(network, { ranges, source: stateDir, changed });
   }
   const { subnets } = parseSubnetEnv(textOf(subnetFile));
   const ranges = FAMILIES.flatMap((family) => (subnets[family] ?? []).flatMap((subnet) => rangeOf({ subnet }) ?? []));

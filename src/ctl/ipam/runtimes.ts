@@ -67,13 +67,16 @@ export async function askRuntimes(moreContainerd: readonly string[], signal: Abo
   return { knownBy, asked, doubts };
 }
 
-/** Containers of every namespace of containerd; what CRI calls a sandbox is one too. */
+/** Containers of every namespace of containerd; what CRI calls a sandbox is one too. `ctr run --cni` puts the namespace before the id it gives to plugins. */
 async function containerdIds(socket: string, signal: AbortSignal): Promise<readonly string[]> {
   if (!findTool("ctr")) return await criIds(socket, signal);
   if (!existsSync(socket)) throw new Error("there is no such socket");
   const ctr = ["ctr", `--connect-timeout=${CONNECT_TIMEOUT}`, "--address", socket];
   const namespaces = await lines([...ctr, "namespaces", "list", "-q"], signal);
-  const lists = namespaces.map((name) => lines([...ctr, "--namespace", name, "containers", "list", "-q"], signal));
+  const lists = namespaces.map(async (name) => {
+    const ids = await lines([...ctr, "--namespace", name, "containers", "list", "-q"], signal);
+    return ids.flatMap((id) => [id, `${name}-${id}`]);
+  });
   return (await Promise.all(lists)).flat();
 }
 
