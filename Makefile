@@ -45,7 +45,7 @@ format: node_modules/.installed
 test-unit: node_modules/.installed
 	@$(BUN) test/run.ts unit
 
-test: test-tools build
+test: test-tools dist
 	@$(BIOME) check --error-on-warnings .
 	@$(TSC)
 	@$(BUN) test/run.ts all
@@ -76,7 +76,8 @@ tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl dash bash busybox systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64
+	@packaging/install-tools.sh iperf3 strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
+	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock
 
 clean:
 	rm -rf dist node_modules

@@ -9,7 +9,6 @@ import type { Bench } from "./bench.ts";
 import type { Kind } from "./counts.ts";
 import { EtcdNode } from "./etcd_node.ts";
 import { settle } from "./machine.ts";
-import type { Daemon } from "./node.ts";
 import type { Observer } from "./observer.ts";
 import { memoryOf } from "./process.ts";
 import type { Row, Table } from "./table.ts";
@@ -129,28 +128,29 @@ async function started(etcd: EtcdNode, contender: Contender, observer: Observer,
 async function observed(
   etcd: EtcdNode,
   contender: Contender,
-  act: (observer: Observer) => Promise<Daemon>,
+  act: (observer: Observer) => Promise<void>,
 ): Promise<void> {
   const { node } = etcd;
   node.namespace.run("ip link del flannel.1 2>/dev/null || true; ip nexthop flush protocol 70 2>/dev/null || true");
   rmSync(join(node.directory, "subnet.env"), { force: true });
   etcd.forgetOwnLeases();
   await using observer = await node.observe(contender.routeProtocol);
-  await using _ = await act(observer);
+  await act(observer);
 }
 
 function startWithMany(etcd: EtcdNode, contender: Contender, samples: Samples): Promise<void> {
   return observed(etcd, contender, async (observer) => {
     const { daemon, file, all } = await started(etcd, contender, observer, MANY);
+    await using _ = daemon;
     samples["exec → subnet.env, 1,000 leases"].push(file);
     samples["exec → all of 1,000 programmed"].push(all);
-    return daemon;
   });
 }
 
 function startAndPut(etcd: EtcdNode, contender: Contender, samples: Samples): Promise<void> {
   return observed(etcd, contender, async (observer) => {
     const { daemon, file } = await started(etcd, contender, observer, FEW);
+    await using _ = daemon;
     samples["exec → subnet.env, 2 peers"].push(file);
     const kind = contender.makes.at(-1) ?? "fdb";
     for (let put = -2; put < PUTS_PER_RUN; put++) {
@@ -164,15 +164,14 @@ function startAndPut(etcd: EtcdNode, contender: Contender, samples: Samples): Pr
       await etcd.order({ verb: "remove", peer: FEW });
       await gone.seen;
     }
-    return daemon;
   });
 }
 
 function rest(etcd: EtcdNode, contender: Contender, samples: Samples): Promise<void> {
   return observed(etcd, contender, async (observer) => {
     const { daemon } = await started(etcd, contender, observer, FEW);
+    await using _ = daemon;
     await Bun.sleep(REST_MS);
     samples["RSS at rest, 2 peers"].push(memoryOf(daemon.pid).residentMiB);
-    return daemon;
   });
 }

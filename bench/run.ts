@@ -10,6 +10,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Bench, Benchmark } from "./bench.ts";
 import { burst } from "./burst.ts";
+import { cni } from "./cni.ts";
 import { converge } from "./converge.ts";
 import { drift } from "./drift.ts";
 import { etcd } from "./etcd.ts";
@@ -32,6 +33,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   drift,
   etcd,
   interop,
+  cni,
 };
 /** As the Makefile builds flanneld. */
 const COMPILE = ["--compile", "--minify", "--bytecode", "--format=esm", "--splitting"];

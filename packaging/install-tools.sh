@@ -1,10 +1,18 @@
 #!/bin/sh
 # install-tools.sh COMMAND…: installs the packages of those commands that are missing, by the machine's own package manager.
+# A command with a slash is the path of a file: /usr/lib/cni/bridge. `busybox-static` is a busybox that needs no library (Debian has one or the other).
 set -eu
 
 missing=
 for command in "$@"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null 2>&1 || missing="$missing $command"
+  case "$command" in
+    /*) [ -e "$command" ] || missing="$missing $command" ;;
+    busybox-static)
+      # Only a static one runs in a container that holds nothing else.
+      busybox=$(command -v busybox) && [ -z "$(ldd "$busybox" 2>/dev/null | grep '=>')" ] || missing="$missing $command"
+      ;;
+    *) PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null 2>&1 || missing="$missing $command" ;;
+  esac
 done
 [ -n "$missing" ] || exit 0
 
@@ -17,6 +25,14 @@ package() {
     apt-get:ping) echo iputils-ping ;;
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
+    *:ctr) echo containerd ;;
+    *:/usr/lib/cni/*) echo containernetworking-plugins ;;
+    apt-get:busybox-static) echo busybox-static ;;
+    *:busybox-static) echo busybox ;;
+    dnf:iptables) echo iptables-nft ;;
+    apt-get:conntrack) echo conntrack ;;
+    *:conntrack) echo conntrack-tools ;;
+    *:ss) echo iproute2 ;;
     *:systemd-analyze) echo systemd ;;
     apt-get:dnsmasq) echo dnsmasq-base ;;
     apt-get:etcd) echo etcd-server ;;

@@ -4,6 +4,7 @@
 import { version } from "../package.json";
 import { builtInNamed } from "./cni/builtin.ts";
 import { CNI_CODE, CniError } from "./cni/cni_error.ts";
+import { flannel } from "./cni/flannel/plugin.ts";
 import type { Plugin } from "./cni/plugin.ts";
 import { answer } from "./cni/program.ts";
 import { readStdin, writeStdout } from "./cni/stdio.ts";
@@ -18,7 +19,7 @@ export async function main(name: string, argv: readonly string[]): Promise<numbe
 }
 
 async function load(name: string): Promise<Plugin> {
-  if (name === "flannel") return (await import("./cni/flannel/plugin.ts")).flannel;
+  if (name === "flannel") return flannel;
   const builtIn = await builtInNamed(name)?.();
   if (builtIn) return builtIn.plugin;
   throw new CniError(CNI_CODE.internal, `cannot be ${name}: this program has no plugin of that name`);

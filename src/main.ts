@@ -1,11 +1,9 @@
 // One executable, several programs, told apart by the name it is called by: flanneld, flannelctl, flannel (the CNI plugin), and the
 // plugins that flannel has built in.
 
-import { basename } from "node:path";
-
 async function dispatch(): Promise<number> {
   const argv = process.argv.slice(2);
-  const name = basename(process.argv0);
+  const name = process.argv0.slice(process.argv0.lastIndexOf("/") + 1);
   switch (name) {
     case "flannelctl":
       return (await import("./flannelctl.ts")).main(argv);

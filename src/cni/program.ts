@@ -1,7 +1,8 @@
 // A plugin as a program (CNI specification 1.1.0, section 2): the verb comes in the environment, the configuration on standard input; the answer goes to standard output,
 // an error too, and the exit code is 0 or 1. Standard error stays empty.
 
-import { statSync } from "node:fs";
+import { unlessMissing } from "../sys/file.ts";
+import { identityOf } from "../sys/libc.ts";
 import { readCall, type Verb } from "./call.ts";
 import { CNI_CODE, CniError, cniErrorOf, formatCniError } from "./cni_error.ts";
 import { openDelegate, perform } from "./delegate.ts";
@@ -60,9 +61,8 @@ function requireVerb({ cniVersion }: NetConf, verb: Verb): void {
 function refuseOwnNamespace(netns: string, verb: Verb, environment: Environment): void {
   const override = environment.CNI_NETNS_OVERRIDE?.toLowerCase();
   if (override === "true" || override === "1") return;
-  const own = statSync("/proc/thread-self/ns/net", { throwIfNoEntry: false });
-  const theirs = statSync(netns, { throwIfNoEntry: false });
-  if (!theirs) {
+  const theirs = unlessMissing(() => identityOf(netns));
+  if (theirs === undefined) {
     // DEL comes after a reboot or a crash too, when there is nothing left but what the node itself holds.
     if (verb === "DEL") return;
     throw new CniError(
@@ -70,7 +70,7 @@ function refuseOwnNamespace(netns: string, verb: Verb, environment: Environment)
       `failed to open netns ${JSON.stringify(netns)}: no such file or directory`,
     );
   }
-  if (own?.ino === theirs.ino && own.dev === theirs.dev) {
+  if (theirs === identityOf("/proc/thread-self/ns/net")) {
     throw new CniError(CNI_CODE.invalidNetns, "plugin's netns and netns from CNI_NETNS should not be the same");
   }
 }

@@ -9,7 +9,7 @@ const TEXT_COLUMN = 38;
 
 export function flagHelp(): string {
   const flags: readonly Flag[] = FLAGS;
-  const lines = ["Usage: flanneld --store-file=PATH [--name=value …]"];
+  const lines = ["Usage: flanneld [--name=value …]"];
   for (const group of GROUPS) {
     lines.push("", `${group}:`);
     for (const flag of flags) if (flag.group === group && !flag.hidden) lines.push(...entry(flag));

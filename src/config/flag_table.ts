@@ -5,7 +5,6 @@ import type { Flag } from "./flag.ts";
 import { compileGoPattern } from "./go_pattern.ts";
 
 const NO_KUBERNETES = { use: "notice", say: "no effect: this version has no Kubernetes store yet" } as const;
-const NO_RULES = { use: "notice", say: "no effect: this version writes no firewall rules yet" } as const;
 const GO_SOURCES = { use: "notice", say: "no effect: it names source files of the Go program" } as const;
 
 const MAX_PORT = 65535;
@@ -244,12 +243,6 @@ export const FLAGS = [
     group: "Firewall and routes",
     kind: "boolean",
     default: false,
-    later: {
-      use: "notice",
-      say:
-        "this version writes no masquerade rules yet; subnet.env says FLANNEL_IPMASQ=true, so the CNI plugin and Docker write none " +
-        "either, and pods reach nothing outside the network until you add one",
-    },
     help: "masquerade what pods send to outside the network",
   },
   {
@@ -257,7 +250,6 @@ export const FLAGS = [
     group: "Firewall and routes",
     kind: "boolean",
     default: false,
-    later: NO_RULES,
     help: "masquerade without choosing source ports at random",
   },
   {
@@ -265,7 +257,6 @@ export const FLAGS = [
     group: "Firewall and routes",
     kind: "boolean",
     default: true,
-    later: NO_RULES,
     help: "accept forwarded packets from and to the network",
   },
   {
@@ -276,7 +267,6 @@ export const FLAGS = [
     default: 5,
     min: 1,
     max: SECONDS_OF_A_YEAR,
-    later: NO_RULES,
     help: "how often rules are compared where the kernel does not tell of changes",
   },
   {

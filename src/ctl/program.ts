@@ -6,6 +6,8 @@ import { ConfigError, faultLine } from "../config/fault.ts";
 import { certs } from "./certs.ts";
 import { config } from "./config.ts";
 import { inputOf } from "./input.ts";
+import { installCni } from "./install_cni.ts";
+import { ipam } from "./ipam.ts";
 import { lab } from "./lab.ts";
 import { lease } from "./lease.ts";
 import { migrate } from "./migrate.ts";
@@ -18,7 +20,19 @@ import { line, paint, terminalOf } from "./terminal.ts";
 /** Adds one subcommand to the program. One file each, in the order of `flannelctl --help`. */
 export type Subcommand = (program: Command, session: Session) => void;
 
-const SUBCOMMANDS: readonly Subcommand[] = [config, subnets, reserve, unreserve, lease, migrate, certs, lab, plan];
+const SUBCOMMANDS: readonly Subcommand[] = [
+  config,
+  subnets,
+  reserve,
+  unreserve,
+  lease,
+  migrate,
+  ipam,
+  installCni,
+  certs,
+  lab,
+  plan,
+];
 
 export async function runProgram(argv: readonly string[], version: string): Promise<number> {
   const out = terminalOf(process.stdout);

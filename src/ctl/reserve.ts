@@ -4,6 +4,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Address, familyOf, parseAddress } from "../ip/address.ts";
 import type { Family } from "../ip/family.ts";
+import { durationMs } from "./duration.ts";
 import type { Session } from "./session.ts";
 import { addStoreOptions, type StoreFlags } from "./store_options.ts";
 
@@ -73,11 +74,4 @@ function addressOf(family: Family): (text: string) => Address {
     if (address && familyOf(address) === family) return address;
     throw new InvalidArgumentError(`want an ${family === "ipv4" ? "IPv4" : "IPv6"} address`);
   };
-}
-
-function durationMs(text: string): number {
-  const [, digits = "", unit = ""] = /^(\d{1,9})(s|m|h|d)$/.exec(text) ?? [];
-  const seconds = Number(digits) * ({ s: 1, m: 60, h: 3_600, d: 86_400 }[unit] ?? 0);
-  if (seconds > 0) return seconds * 1_000;
-  throw new InvalidArgumentError("want a time such as 24h, 90m or 30s");
 }

@@ -1,11 +1,25 @@
 // The reconciler with Linux's drivers, at work for as long as this object lives.
 
+import type { PerFamily } from "../ip/family.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import type { Driver } from "../kernel/driver.ts";
 import { Reconciler } from "../kernel/reconciler.ts";
 import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
+import { type FirewallFacts, ownNetworks, type RuleChoice, ruleDrivers } from "./firewall.ts";
 import type { Log } from "./log.ts";
 import type { Plan } from "./prepare.ts";
 import { reportReconcile } from "./report.ts";
+
+/** What the kernel's drivers are told of the firewall. */
+export interface FirewallPart {
+  readonly choice: RuleChoice;
+  readonly facts: FirewallFacts;
+  /** Networks of the run before this one, whose rules are ours too. */
+  readonly previous: PerFamily<Prefix>;
+  /** How often rules are looked at where nobody tells of changes. */
+  readonly resyncMs: number;
+}
 
 /** Sysctls change without a message; as often as upstream looks after iptables. */
 const SYSCTL_PERIOD_MS = 5_000;
@@ -15,7 +29,7 @@ export class Kernel implements Disposable {
   readonly nexthopObjects: boolean;
   /** Whether there is a data plane, from before this began or since: then a failure must not take away what works. */
   stands: boolean;
-  readonly #drivers: readonly [RtnetlinkDriver, SysctlDriver];
+  readonly #drivers: readonly (Driver & Disposable)[];
   readonly #stop = new AbortController();
   #hostChanged: () => void = () => {};
   #changedMeanwhile = false;
@@ -23,6 +37,7 @@ export class Kernel implements Disposable {
   constructor(
     { backend, backendConfig, networks }: Plan,
     nexthopObjects: boolean,
+    firewall: FirewallPart,
     log: Log,
     onTroubles: (count: number) => void,
   ) {
@@ -38,7 +53,9 @@ export class Kernel implements Disposable {
         this.#hostChanged();
       },
     });
-    this.#drivers = [rtnetlink, sysctls];
+    const { choice, facts, previous, resyncMs } = firewall;
+    const rules = ruleDrivers(choice, facts, ownNetworks(networks, previous), { periodMs: resyncMs });
+    this.#drivers = [rtnetlink, sysctls, ...rules];
     this.stands = [...links].some((name) => rtnetlink.stands(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {

@@ -6,19 +6,21 @@ import { parseNetworkConfig } from "../config/net_conf.ts";
 import type { Address } from "../ip/address.ts";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
+import type { Driver } from "../kernel/driver.ts";
 import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { LeaseSetBuilder } from "../lease/set.ts";
 import { KIND_ORDER } from "../state/object.ts";
 import { diff, inOrder, type Operation } from "../state/operation.ts";
-import { type NexthopIds, printOperation } from "../state/print.ts";
+import { type NexthopIds, printOperation, type RuleSuffix } from "../state/print.ts";
 import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
 import { isOfNode, knownLeases } from "../subnet/known_lease.ts";
 import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { ipv4NeededBy } from "../subnet/registry_manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
+import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
@@ -54,22 +56,30 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   using host = new Host();
   const nexthopObjects = host.hasNexthopObjects();
   const place = placeOf(plan, options, host, nexthopObjects);
-  const { planner, remarks } = await wantedState(plan, place, registry, signal);
+  const facts = readFirewallFacts();
+  const choice = chooseRules(plan.config, options, facts);
+  const { planner, remarks } = await wantedState(plan, place, choice, registry, signal);
 
   const links = new Set(plan.backend.linkNames(plan.backendConfig));
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
   using sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
   sysctls.lookAfter(planner.desired.values());
-  for (const kind of KIND_ORDER) await (kind === "sysctl" ? sysctls : rtnetlink).refresh(kind);
-  const actual = new Map(all ? [] : [...rtnetlink.mirror.all, ...sysctls.mirror.all]);
+  const own = ownNetworks(plan.networks, {});
+  const rules = ruleDrivers(choice, facts, own, { sweepAfter: "now", periodMs: SYSCTL_PERIOD_MS });
+  using _rules = { [Symbol.dispose]: () => rules.forEach((driver) => void driver[Symbol.dispose]()) };
+  const drivers: readonly Driver[] = [rtnetlink, sysctls, ...rules];
+  for (const kind of KIND_ORDER) await drivers.find(({ kinds }) => kinds.includes(kind))?.refresh(kind);
+  const actual = new Map(all ? [] : drivers.flatMap(({ mirror }) => [...mirror.all]));
   const operations = inOrder(diff(planner.desired, actual));
   const ids: NexthopIds = (hop) => rtnetlink.ids.reserve({ dev: hop.dev, gateway: hop.gateway as Address });
+  const suffix: RuleSuffix = ({ kind, family }) =>
+    rules.find(({ kinds }) => kinds.includes(kind))?.suffix(family) ?? "";
   const makes = operations.filter(({ verb }) => verb !== "delete").length;
   return {
     operations: operations.map((operation) => ({
       verb: operation.verb,
       key: operation.key,
-      commands: printOperation(operation, ids).split("\n"),
+      commands: printOperation(operation, ids, suffix).split("\n"),
     })),
     remarks,
     standing: planner.desired.size - makes,
@@ -77,13 +87,19 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
 }
 
 /** Desired state by the leases there are; without a lease of our own, by the one that would be asked for. */
-async function wantedState(plan: Plan, { external, facts, links }: Place, registry: Registry, signal: AbortSignal) {
+async function wantedState(
+  plan: Plan,
+  { external, facts, links }: Place,
+  rules: RuleChoice,
+  registry: Registry,
+  signal: AbortSignal,
+) {
   const { backend, backendConfig, config, networks } = plan;
   const { entries } = await registry.entries(signal);
   const leases = knownLeases(entries);
   const { publicIp } = external;
   const held = leases.find((lease) => isOfNode(lease, publicIp) && fitsRanges(config.ranges, lease.subnet));
-  const remarks = [`external interface ${external.link.name} (${external.reason})`];
+  const remarks = [`external interface ${external.link.name} (${external.reason})`, ...rules.warnings];
   let subnet: PerFamily<Prefix>;
   if (held) {
     subnet = held.subnet;
@@ -105,7 +121,8 @@ async function wantedState(plan: Plan, { external, facts, links }: Place, regist
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
   const own = { key, subnet, publicIp, backendType: backend.type, backendData, expiresAt: undefined };
-  const planner = new Planner(bindBackend(backend, backendConfig, identity, own, facts));
+  const bound = bindBackend(backend, backendConfig, identity, own, facts);
+  const planner = new Planner({ ...bound, node: [...bound.node, ...rulesOf(rules, networks, subnet)] });
   const builder = new LeaseSetBuilder({ networks, own, hostAddresses: facts.addresses });
   builder.reset(entries);
   const set = builder.take();

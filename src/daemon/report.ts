@@ -1,8 +1,9 @@
 // What the reconciler did, in log lines: a change of state once, never its repetition, in the words of the command that would do the same.
 
 import type { ReconcileEvent } from "../kernel/reconciler.ts";
+import { isRuleSet } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
-import { printOperation } from "../state/print.ts";
+import { printObject, printOperation } from "../state/print.ts";
 import type { Log } from "./log.ts";
 
 /** Commands of a mass repair that are shown; the rest are counted. */
@@ -34,8 +35,11 @@ export function reportReconcile(log: Log, event: ReconcileEvent): void {
 }
 
 function commandOf(operation: Operation): string {
+  const { object, verb } = operation;
+  // A rule set is a dozen commands; which ones, `flannelctl plan --all` shows.
+  if (isRuleSet(object)) return `${verb} the ${printObject(object)}`;
   const command = printOperation(operation);
-  return command === "" ? `${operation.verb} ${operation.object.kind}` : command.replaceAll("\n", "; ");
+  return command === "" ? `${verb} ${object.kind}` : command.replaceAll("\n", "; ");
 }
 
 /** Whoever writes a lease can make it wrong in ever new ways: of one lease, a new reason is said once a minute at most. */

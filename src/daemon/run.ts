@@ -13,6 +13,7 @@ import type { Lease } from "../lease/lease.ts";
 import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
 import { sameFacts } from "./facts.ts";
+import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./firewall.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
 import { KeptFile } from "./kept_file.ts";
@@ -37,6 +38,7 @@ interface Daemon {
   readonly status: StatusFile;
   readonly manager: SubnetManager;
   readonly plan: Plan;
+  readonly rules: RuleChoice;
   readonly host: Host;
   readonly kernel: Kernel;
 }
@@ -61,12 +63,22 @@ export async function run(options: Options, version: string, log: Log, signal: A
     setStore(status, manager.kind, true);
     log.info(`network configuration from ${manager.description}`);
     const plan = planOf(config, `${manager.description}: config`);
-    for (const warning of plan.warnings) log.warn(warning);
+    const firewallFacts = readFirewallFacts();
+    const rules = chooseRules(config, options, firewallFacts);
+    for (const warning of [...plan.warnings, ...rules.warnings]) log.warn(warning);
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
-    using kernel = new Kernel(plan, host.hasNexthopObjects(), log, (failing) => status.set({ failing }));
+    const before = readBefore(options.subnetFile, log);
+    const firewall = {
+      choice: rules,
+      facts: firewallFacts,
+      previous: before.network,
+      resyncMs: options.iptablesResync * 1000,
+    };
+    using kernel = new Kernel(plan, host.hasNexthopObjects(), firewall, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
-    await work({ options, log, signal, status, manager, plan, host, kernel });
+    const previous = sameNetworks(before, plan.networks);
+    await work({ options, log, signal, status, manager, plan, rules, host, kernel }, previous);
     status.set({ phase: "stopping" });
   } catch (error) {
     if (signal.aborted) return status.set({ phase: "stopping" });
@@ -75,11 +87,11 @@ export async function run(options: Options, version: string, log: Log, signal: A
   }
 }
 
-/** Lease after lease, until told to stop. */
-async function work(daemon: Daemon): Promise<void> {
-  const { options, log, signal, status, manager, plan, host, kernel } = daemon;
+/** Lease after lease, until told to stop. `previous`: the subnet to ask for first. */
+async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> {
+  const { options, log, signal, status, manager, plan, rules, host, kernel } = daemon;
   const { backend, backendConfig, config, networks } = plan;
-  let previous = readPrevious(options.subnetFile, networks, log);
+  let wished = previous;
   let place = placeOf(plan, options, host, kernel.nexthopObjects);
   let identity: unknown;
   /** The subnet of this run. */
@@ -99,7 +111,7 @@ async function work(daemon: Daemon): Promise<void> {
       backendType: backend.type,
       backendData: backend.leaseData(backendConfig, identity, networks),
     };
-    const own = await manager.acquire(config, { attributes, previous }, signal);
+    const own = await manager.acquire(config, { attributes, previous: wished }, signal);
     log.info(`Lease acquired: ${subnetText(own.subnet)}`);
     if (held && !Bun.deepEquals(held, own.subnet)) {
       log.error(
@@ -108,14 +120,15 @@ async function work(daemon: Daemon): Promise<void> {
       );
     }
     held = own.subnet;
-    const planner = new Planner(bindBackend(backend, backendConfig, identity, own, facts));
+    const bound = bindBackend(backend, backendConfig, identity, own, facts);
+    const planner = new Planner({ ...bound, node: [...bound.node, ...rulesOf(rules, networks, own.subnet)] });
     const mtu = backend.mtu(backendConfig, facts, networks);
     status.set({ phase: "programming", subnet: own.subnet, mtu });
     const outcome = await serve(daemon, planner, own, place, mtu);
     if (outcome === "lost")
       log.warn(`Lease lost: ${own.key} is gone or another node's; acquiring one again, this subnet first`);
     if (typeof outcome === "object") place = outcome;
-    previous = own.subnet;
+    wished = own.subnet;
   }
 }
 
@@ -265,16 +278,27 @@ function describePlace({ external, facts }: Place): string {
   return `external interface ${name} (${external.reason}), address ${text(external.address)}, MTU ${mtu}, public IP ${text(external.publicIp)}`;
 }
 
-/** The subnet of the last run, when subnet.env tells of the same network. */
-function readPrevious(path: string, networks: PerFamily<Prefix>, log: Log): PerFamily<Prefix> {
+/** What subnet.env tells of the last run. */
+function readBefore(
+  path: string,
+  log: Log,
+): { readonly network: PerFamily<Prefix>; readonly subnet: PerFamily<Prefix> } {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch {
-    return {}; // first start
+    return { network: {}, subnet: {} }; // first start
   }
-  const { network, subnet, problems } = previousLease(parseSubnetEnv(text));
+  const { problems, ...before } = previousLease(parseSubnetEnv(text));
   for (const problem of problems) log.warn(`${path}: ${problem}`);
+  return before;
+}
+
+/** The subnet of the last run, as far as it was of the same network. */
+function sameNetworks(
+  { network, subnet }: ReturnType<typeof readBefore>,
+  networks: PerFamily<Prefix>,
+): PerFamily<Prefix> {
   const { ipv4, ipv6 } = subnet;
   return {
     ...(ipv4 && network.ipv4 === networks.ipv4 && { ipv4 }),

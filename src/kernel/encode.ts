@@ -1,5 +1,6 @@
 // From an operation to the rtnetlink message that does it. Each names its command (state/print.ts prints the same).
 
+import type { RuleSet } from "../firewall/rule.ts";
 import { type Prefix, prefixFamily } from "../ip/prefix.ts";
 import { deleteAddress, IFA_F_NODAD, putAddress } from "../netlink/address.ts";
 import { deleteFdb, putFdb } from "../netlink/fdb.ts";
@@ -8,7 +9,7 @@ import { deleteNeighbour, putNeighbour } from "../netlink/neighbour.ts";
 import { deleteNexthop, putNexthop, RTNH_F_ONLINK } from "../netlink/nexthop.ts";
 import { deleteRoute, putRoute } from "../netlink/route.ts";
 import type { MessageWriter } from "../netlink/writer.ts";
-import { differences, type KernelObject, type Link, type Route, type VxlanInfo } from "../state/object.ts";
+import { differences, isRuleSet, type KernelObject, type Link, type Route, type VxlanInfo } from "../state/object.ts";
 import type { Change } from "../state/operation.ts";
 import { ROUTE_PROTOCOL } from "../state/print.ts";
 import type { LinkTable } from "./links.ts";
@@ -30,6 +31,7 @@ export function encodeOperation(
       ? encodeLinkChange(writer, object, operation.actual, links)
       : encodeLink(writer, object, verb, links);
   }
+  if (isRuleSet(object)) return { obstacle: `${object.kind} rules are not rtnetlink's` };
   const index = links.indexOf(object.dev);
   if (index === undefined)
     return verb === "delete" ? { alreadyGone: true } : { obstacle: `there is no link ${object.dev}` };
@@ -73,7 +75,7 @@ function vxlanOptions(info: VxlanInfo, parentIndex: number) {
 
 function encodePut(
   writer: MessageWriter,
-  object: Exclude<KernelObject, Link>,
+  object: Exclude<KernelObject, Link | RuleSet>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {
@@ -130,7 +132,7 @@ function encodeRoute(writer: MessageWriter, route: Route, oif: number, ids: Next
 
 function encodeDelete(
   writer: MessageWriter,
-  object: Exclude<KernelObject, Link>,
+  object: Exclude<KernelObject, Link | RuleSet>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {

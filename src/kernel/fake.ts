@@ -86,7 +86,7 @@ export class FakeKernel implements Driver {
 
   #refusal(object: KernelObject): string | undefined {
     if (object.kind === "link") return this.#parents.has(object.info.parent) ? undefined : "ENODEV";
-    if (this.#parents.has(object.dev)) return undefined;
+    if (!("dev" in object) || this.#parents.has(object.dev)) return undefined;
     if (!this.#world.has(objectKey.link(object.dev))) return "ENODEV";
     if (object.kind !== "nexthop" && object.kind !== "route") return undefined;
     if (!this.#world.has(objectKey.up(object.dev))) return "ENETDOWN";
@@ -140,6 +140,8 @@ export class FakeKernel implements Driver {
       case "neighbour":
       case "fdb":
       case "route":
+      case "nftables":
+      case "iptables":
         break;
     }
     this.#notify(() => this.mirror.lose(object.kind, key));

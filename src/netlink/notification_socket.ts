@@ -20,8 +20,10 @@ const DATAGRAM_BYTES = 64 << 10;
 const DRAIN_AT_MOST = 20_000;
 
 export interface Subscription {
-  /** RTNLGRP_* (notification.ts) */
+  /** RTNLGRP_* (notification.ts), or the groups of `protocol`. */
   readonly groups: readonly number[];
+  /** NETLINK_*; NETLINK_ROUTE by default. */
+  readonly protocol?: number | undefined;
   /** What this socket (its portId) causes is not reported, where the kernel says who caused it. */
   readonly exceptPortId?: number | undefined;
   /** One or more messages, for decodeNotifications; the bytes are the callee's only until it returns. */
@@ -63,8 +65,8 @@ export class NotificationSocket implements Disposable {
   }
 
   #connect(): void {
-    const { groups, exceptPortId, namespace, receiveBufferBytes = RECEIVE_BUFFER_BYTES } = this.#subscription;
-    const { fd } = openNetlinkSocket({ namespace, receiveBufferBytes });
+    const { groups, protocol, exceptPortId, namespace, receiveBufferBytes = RECEIVE_BUFFER_BYTES } = this.#subscription;
+    const { fd } = openNetlinkSocket({ namespace, receiveBufferBytes, protocol });
     try {
       if (exceptPortId !== undefined) exceptCausedBy(fd, exceptPortId);
       for (const group of groups) joinGroup(fd, group);

@@ -25,7 +25,7 @@ import {
 import { inNamespace } from "../sys/netns.ts";
 
 export const NETLINK_ROUTE = 0;
-/** Connection tracking (conntrack.ts). */
+/** Connection tracking, nftables and their kin; its groups are NFNLGRP_* of linux/netfilter/nfnetlink.h. */
 export const NETLINK_NETFILTER = 12;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;

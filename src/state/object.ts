@@ -4,7 +4,9 @@
 // Neighbour and FDB entry are often confused. One packet to a pod on a peer: the route 10.5.2.0/24 names the gateway 10.5.2.0 on flannel.1; the *neighbour*
 // says which (inner) MAC that gateway has, IP → MAC; the *FDB entry* says at which (outer) node that MAC lives, MAC → public IP; vxlan wraps and sends.
 
+import type { RuleSet } from "../firewall/rule.ts";
 import type { Address } from "../ip/address.ts";
+import type { Family } from "../ip/family.ts";
 import type { Mac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
 
@@ -90,8 +92,12 @@ export interface Route {
   readonly form: "object" | "plain";
 }
 
-export type KernelObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route;
+export type KernelObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route | RuleSet;
 export type ObjectKind = KernelObject["kind"];
+
+export function isRuleSet(object: KernelObject): object is RuleSet {
+  return object.kind === "nftables" || object.kind === "iptables";
+}
 
 /** Text that tells objects of one kernel apart; two objects of one key cannot exist side by side. */
 export type ObjectKey = string & { readonly __brand: "ObjectKey" };
@@ -106,6 +112,7 @@ export const objectKey = {
   fdb: (mac: Mac, dev: string) => `fdb ${mac} dev ${dev}` as ObjectKey,
   nexthop: (gateway: Address, dev: string) => `nexthop ${gateway} dev ${dev}` as ObjectKey,
   route: (dst: Prefix) => `route ${dst}` as ObjectKey,
+  rules: (tool: RuleSet["kind"], family: Family) => `${tool} ${family}` as ObjectKey,
 };
 
 export function keyOf(object: KernelObject): ObjectKey {
@@ -126,6 +133,9 @@ export function keyOf(object: KernelObject): ObjectKey {
       return objectKey.nexthop(object.gateway, object.dev);
     case "route":
       return objectKey.route(object.dst);
+    case "nftables":
+    case "iptables":
+      return objectKey.rules(object.kind, object.family);
   }
 }
 
@@ -147,13 +157,17 @@ export const KIND_ORDER: readonly ObjectKind[] = [
   "fdb",
   "nexthop",
   "route",
+  "nftables",
+  "iptables",
 ];
 
 /** The key of what must stand before `object` can; undefined when it needs nothing of ours. */
 export function dependencyOf(object: KernelObject): ObjectKey | undefined {
   switch (object.kind) {
     case "link":
-      return undefined;
+    case "nftables":
+    case "iptables":
+      return undefined; // rules name networks, not devices
     case "sysctl":
     case "up":
       return objectKey.link(object.dev);
@@ -178,6 +192,7 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
 export function differences(desired: KernelObject, actual: KernelObject): string[] {
   const names: string[] = [];
   const compare = (a: object, b: object) => {
+    if (Array.isArray(a) && Array.isArray(b) && a.length !== b.length) names.push("length");
     for (const [name, value] of Object.entries(a)) {
       const other = (b as Record<string, unknown>)[name];
       if (typeof value === "object" && value !== null && typeof other === "object" && other !== null)

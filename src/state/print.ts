@@ -1,6 +1,17 @@
-// Every operation as the iproute2 command that would do it. The log, the tests, `flannelctl plan` and error messages all speak through this printer.
+// Every operation as the command of iproute2, nft or iptables that would do it. The log, the tests, `flannelctl plan` and error messages all speak through this printer.
 
-import { differences, type KernelObject, type Link, type Nexthop, type Route, type VxlanInfo } from "./object.ts";
+import { IPTABLES, iptablesLines } from "../firewall/iptables.ts";
+import { nftLines } from "../firewall/nftables.ts";
+import type { RuleSet } from "../firewall/rule.ts";
+import {
+  differences,
+  isRuleSet,
+  type KernelObject,
+  type Link,
+  type Nexthop,
+  type Route,
+  type VxlanInfo,
+} from "./object.ts";
 import type { Change } from "./operation.ts";
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
@@ -11,9 +22,21 @@ export type NexthopIds = (nexthop: { readonly dev: string; readonly gateway: str
 
 const NO_IDS: NexthopIds = () => undefined;
 
+/** What follows upstream's names of tables and chains where those are another flannel's; only the kernel driver knows. */
+export type RuleSuffix = (set: RuleSet) => string;
+
+const NO_SUFFIX: RuleSuffix = () => "";
+
+type IpObject = Exclude<KernelObject, RuleSet>;
+
 /** The commands of one operation, one a line; "" for a nexthop whose id is not known. */
-export function printOperation(operation: Change, ids: NexthopIds = NO_IDS): string {
+export function printOperation(
+  operation: Change,
+  ids: NexthopIds = NO_IDS,
+  ruleSuffix: RuleSuffix = NO_SUFFIX,
+): string {
   const { object, verb } = operation;
+  if (isRuleSet(object)) return ruleCommands(operation, ruleSuffix(object));
   switch (verb) {
     case "delete":
       return deletion(object, ids);
@@ -47,10 +70,26 @@ export function printObject(object: KernelObject): string {
       return `nexthop via ${object.gateway} dev ${object.dev}${object.onlink ? " onlink" : ""}`;
     case "route":
       return `route ${object.dst} ${via(object)}`;
+    case "nftables":
+    case "iptables":
+      return `${object.kind} rules of ${object.family}`;
   }
 }
 
-function making(object: KernelObject, ids: NexthopIds): string {
+function ruleCommands(operation: Change, suffix: string): string {
+  const { verb } = operation;
+  const desired = verb === "delete" ? undefined : (operation.object as RuleSet);
+  const actual = verb === "add" ? undefined : ((verb === "change" ? operation.actual : operation.object) as RuleSet);
+  const { kind, family } = operation.object as RuleSet;
+  // nft's lines hold braces and ampersands, which are the shell's too.
+  const commands =
+    kind === "nftables"
+      ? nftLines(desired, actual, suffix).map((line) => `nft '${line}'`)
+      : iptablesLines(desired, actual, suffix).map((line) => `${IPTABLES[family]} ${line}`);
+  return commands.join("\n");
+}
+
+function making(object: IpObject, ids: NexthopIds): string {
   switch (object.kind) {
     case "link":
       return `ip link add ${object.name} address ${object.mac} mtu ${object.mtu} ${vxlanOptions(object.info)}`;
@@ -73,7 +112,7 @@ function making(object: KernelObject, ids: NexthopIds): string {
   }
 }
 
-function deletion(object: KernelObject, ids: NexthopIds): string {
+function deletion(object: IpObject, ids: NexthopIds): string {
   switch (object.kind) {
     case "link":
       return `ip link delete ${object.name}`;

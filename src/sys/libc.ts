@@ -1,5 +1,5 @@
-// The C library, as far as the kernel's network is only to be had through it. This folder is the only one that imports
-// bun:ffi. Every function here throws SysError; none blocks except poll and lockFile.
+// The C library, as far as the kernel's network is only to be had through it, and files for file.ts. This folder is the
+// only one that imports bun:ffi. Every function here throws SysError; none blocks except poll and flock.
 //
 // Buffers are passed as views, not as addresses: the call's wrapper then takes the address at the last moment and holds
 // the view while the kernel reads or writes it. Lengths fit in 32 bits, so ssize_t is read as int.
@@ -21,8 +21,17 @@ const { symbols: c } = dlopen("libc.so.6", {
   poll: { args: [ptr, u64, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
   close: { args: [i32], returns: i32 },
-  flock: { args: [i32, i32], returns: i32 },
+  read: { args: [i32, ptr, u64], returns: i32 },
+  write: { args: [i32, ptr, u64], returns: i32 },
+  fsync: { args: [i32], returns: i32 },
+  getdents64: { args: [i32, ptr, u64], returns: i32 },
+  mkdir: { args: [ptr, u32], returns: i32 },
+  rename: { args: [ptr, ptr], returns: i32 },
+  link: { args: [ptr, ptr], returns: i32 },
+  unlink: { args: [ptr], returns: i32 },
+  statx: { args: [i32, ptr, i32, u32, ptr], returns: i32 },
   setns: { args: [i32, i32], returns: i32 },
+  flock: { args: [i32, i32], returns: i32 },
   madvise: { args: [u64, u64, i32], returns: i32 },
   localtime_r: { args: [ptr, ptr], returns: ptr },
 });
@@ -53,13 +62,22 @@ export const BPF_RET_K = 0x06;
 
 /** bits/poll.h */
 export const POLLIN = 0x001;
+export const POLLOUT = 0x004;
 
 /** bits/fcntl-linux.h */
 export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_CREAT = 0o100;
+export const O_TRUNC = 0o1000;
 export const O_CLOEXEC = 0o2000000;
 
-/** asm-generic/fcntl.h */
-const LOCK_EX = 2;
+/** bits/fcntl.h (sys/file.h) */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+
+const AT_FDCWD = -100;
+/** linux/stat.h */
+const STATX_INO = 0x100;
 
 /** bits/sched.h */
 export const CLONE_NEWNET = 0x40000000;
@@ -168,26 +186,85 @@ export function madvise(start: bigint, end: bigint, advice: number): void {
   checked(c.madvise(start, end - start, advice), "madvise", `0x${start.toString(16)}`);
 }
 
-/** A file descriptor. */
-export function open(path: string, flags: number): number {
-  return checked(c.open(new TextEncoder().encode(`${path}\0`), flags | O_CLOEXEC, 0), "open", path);
+/** A file descriptor. `mode`: permissions of a file that O_CREAT makes, less the umask. */
+export function open(path: string, flags: number, mode = 0): number {
+  return checked(c.open(terminated(path), flags | O_CLOEXEC, mode), "open", path);
+}
+
+/** Bytes read into `buffer`; 0 at the end. */
+export function readInto(fd: number, buffer: Uint8Array, subject: string): number {
+  let count: number;
+  do count = c.read(fd, buffer, buffer.length);
+  while (count < 0 && errno() === EINTR);
+  return checked(count, "read", subject);
+}
+
+/** Bytes written, which need not be all. */
+export function writeFrom(fd: number, bytes: Uint8Array, subject: string): number {
+  let count: number;
+  do count = c.write(fd, bytes, bytes.length);
+  while (count < 0 && errno() === EINTR);
+  return checked(count, "write", subject);
+}
+
+/** Returns when the disk has the file. */
+export function fsync(fd: number, subject: string): void {
+  checked(c.fsync(fd), "fsync", subject);
+}
+
+/** The next entries of an open directory, as many as fit `buffer` (file.ts has the layout); 0 at the end. */
+export function getdents64(fd: number, buffer: Uint8Array, subject: string): number {
+  return checked(c.getdents64(fd, buffer, buffer.length), "getdents64", subject);
+}
+
+export function mkdir(path: string, mode: number): void {
+  checked(c.mkdir(terminated(path), mode), "mkdir", path);
+}
+
+export function rename(from: string, to: string): void {
+  checked(c.rename(terminated(from), terminated(to)), "rename", to);
+}
+
+/** Another name for a file; fails when there is one of that name. */
+export function link(path: string, name: string): void {
+  checked(c.link(terminated(path), terminated(name)), "link", name);
+}
+
+export function unlink(path: string): void {
+  checked(c.unlink(terminated(path)), "unlink", path);
+}
+
+/**
+ * statx(2) for the inode's number, the same for two paths of one file only.
+ *
+ * struct statx, 256 bytes:   32 u64 inode   136 u32 device, major   140 u32 device, minor
+ */
+export function identityOf(path: string): string {
+  const bytes = new Uint8Array(256);
+  checked(c.statx(AT_FDCWD, terminated(path), 0, STATX_INO, bytes), "statx", path);
+  const view = new DataView(bytes.buffer);
+  return `${view.getUint32(136, true)}:${view.getUint32(140, true)}:${view.getBigUint64(32, true)}`;
+}
+
+function terminated(path: string): Uint8Array {
+  return new TextEncoder().encode(`${path}\0`);
 }
 
 export function close(fd: number): void {
   c.close(fd);
 }
 
-/** flock(2)'s exclusive lock, waited for. It ends when `fd` is closed, also by the end of the process. */
-export function lockFile(fd: number, subject: string): void {
-  let result: number;
-  do result = c.flock(fd, LOCK_EX);
-  while (result < 0 && errno() === EINTR);
-  checked(result, "flock", subject);
-}
-
 /** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
 export function setns(fd: number, kind: number, subject: string): void {
   checked(c.setns(fd, kind), "setns", subject);
+}
+
+/** Takes the lock (LOCK_*) of an open file, waiting for it: this blocks the thread. Closing the file gives it back. */
+export function flock(fd: number, operation: number, subject: string): void {
+  let result: number;
+  do result = c.flock(fd, operation);
+  while (result < 0 && errno() === EINTR);
+  checked(result, "flock", subject);
 }
 
 function checked(result: number, call: string, subject: string): number {

@@ -22,8 +22,11 @@ function environment(env: Readonly<Record<string, string>> = {}): Record<string,
   return { ...Object.fromEntries(own), NO_COLOR: "1", ...env };
 }
 
+/** The command, to run it elsewhere. */
+export const FLANNELCTL: readonly string[] = [process.execPath, "-e", ENTRY, "--"];
+
 export async function flannelctl(words: readonly string[], { input = "", env }: CallOptions = {}): Promise<Outcome> {
-  const child = Bun.spawn([process.execPath, "-e", ENTRY, "--", ...words], {
+  const child = Bun.spawn([...FLANNELCTL, ...words], {
     stdin: new TextEncoder().encode(input),
     stdout: "pipe",
     stderr: "pipe",
@@ -35,7 +38,7 @@ export async function flannelctl(words: readonly string[], { input = "", env }: 
 
 /** One that goes on until it is ended. */
 export function runningFlannelctl(words: readonly string[], log: string): Bun.Subprocess {
-  return Bun.spawn([process.execPath, "-e", ENTRY, "--", ...words], {
+  return Bun.spawn([...FLANNELCTL, ...words], {
     stdin: "ignore",
     stdout: Bun.file(log),
     stderr: "inherit",

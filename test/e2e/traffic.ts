@@ -13,7 +13,7 @@ export class PingStream {
   }
 
   /** Resolves once answers come. */
-  static async start(from: Node, target: string): Promise<PingStream> {
+  static async start(from: Pick<Node, "spawn">, target: string): Promise<PingStream> {
     const stream = new PingStream(from.spawn(["ping", "-n", "-D", "-i", "0.001", target]));
     await stream.goesOn();
     return stream;

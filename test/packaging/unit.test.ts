@@ -24,7 +24,9 @@ beforeAll(() => {
   const units = ["/usr/lib/systemd/system", "/lib/systemd/system"].find(existsSync) ?? "";
   cpSync(units, join(root, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
   mkdirSync(join(root, "usr/bin"), { recursive: true });
-  writeFileSync(join(root, "usr/bin/dockerd"), "#!/bin/sh\n", { mode: 0o755 });
+  for (const program of ["dockerd", "touch"]) {
+    writeFileSync(join(root, "usr/bin", program), "#!/bin/sh\n", { mode: 0o755 });
+  }
   // The lines of docker-ce's that the drop-in works on.
   writeFileSync(
     join(root, "usr/lib/systemd/system/docker.service"),

@@ -55,15 +55,15 @@ async function collectOfDelegates(
   attempt: (act: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const valid = Object.fromEntries(Object.entries(conf.raw).filter(([key]) => key.startsWith("cni.dev/")));
-  const raw = { ...rawOf(conf, flannel), ...valid };
+  const raw = { ...(await rawOf(conf, flannel)), ...valid };
   await attempt(() => delegate.gc(String(raw.type), delegateConf(raw)));
   const { type } = isJsonObject(raw.ipam) ? raw.ipam : {};
   if (typeof type === "string") await attempt(() => delegate.gc(type, delegateConf(raw)));
 }
 
-function rawOf(conf: PluginConf, flannel: FlannelConf): Raw {
+async function rawOf(conf: PluginConf, flannel: FlannelConf): Promise<Raw> {
   try {
-    return delegateRaw(flannel, conf, readNodeSubnet(flannel.subnetFile));
+    return delegateRaw(flannel, conf, await readNodeSubnet(flannel.subnetFile));
   } catch {
     return delegateRawWithoutSubnet(flannel, conf);
   }

@@ -5,7 +5,6 @@ import { CNI_CODE, CniError, cniErrorOf } from "../cni_error.ts";
 import type { Attachment, Delegate, Plugin, Request } from "../plugin.ts";
 import type { Result, ResultRoute } from "../result.ts";
 import { type FlannelConf, readFlannelConf } from "./conf.ts";
-import { daemonOf, daemonText } from "./daemon.ts";
 import { delegateConf, delegateRaw } from "./delegate_conf.ts";
 import { findState, removeState, removeUnfinished, type State, writeState } from "./state.ts";
 import { readNodeSubnet } from "./subnet.ts";
@@ -16,7 +15,7 @@ export const flannel: Plugin = {
   async add(request: Request): Promise<Result> {
     const { call, conf } = request;
     const own = readFlannelConf(conf);
-    const raw = delegateRaw(own, conf, readNodeSubnet(own.subnetFile));
+    const raw = delegateRaw(own, conf, await readNodeSubnet(own.subnetFile));
     // Before the delegate: whatever it has done when it fails or is killed, DEL finds.
     writeState(own.dataDir, call, raw);
     try {
@@ -55,7 +54,8 @@ export const flannel: Plugin = {
   async status(request: Request): Promise<void> {
     const own = readFlannelConf(request.conf);
     try {
-      const raw = delegateRaw(own, request.conf, readNodeSubnet(own.subnetFile));
+      const raw = delegateRaw(own, request.conf, await readNodeSubnet(own.subnetFile));
+      const { daemonOf, daemonText } = await import("./daemon.ts");
       const daemon = daemonOf(own.subnetFile);
       // Upstream's writes no status: its subnet.env has to do.
       if (daemon.kind === "gone") throw new CniError(CNI_CODE.notAvailable, daemonText(daemon));
@@ -104,7 +104,7 @@ function knownState({ dataDir }: FlannelConf, attachment: Attachment) {
 async function deleteWithoutState(request: Request, own: FlannelConf, state: State): Promise<void> {
   let outcome = "what it stood for was freed by the present configuration";
   try {
-    const raw = delegateRaw(own, request.conf, readNodeSubnet(own.subnetFile));
+    const raw = delegateRaw(own, request.conf, await readNodeSubnet(own.subnetFile));
     await delegateOf(request, own).del(String(raw.type), delegateConf(raw, request.conf.prevResult));
   } catch (error) {
     outcome = `its address may be left, "flannelctl ipam check" shows it: ${cniErrorOf(error).message}`;

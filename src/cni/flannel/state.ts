@@ -4,20 +4,10 @@
 // upstream: a second attachment of a container replaces the file of the first; here it gets <containerID>-<ifname>. Which attachment a file is for stands in it,
 // under a key that other plugins do not know.
 
-import {
-  closeSync,
-  fchmodSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { join } from "node:path";
 import { isJsonObject } from "../../config/json_fields.ts";
+import { EISDIR, ENOTDIR, SysError } from "../../sys/error.ts";
+import { makeDirectories, namesIn, readTextIfAny, removeIfAny, unlessMissing, writeText } from "../../sys/file.ts";
+import { rename } from "../../sys/libc.ts";
 import { CNI_CODE, CniError } from "../cni_error.ts";
 import type { Attachment } from "../plugin.ts";
 import type { Raw } from "./conf.ts";
@@ -35,24 +25,16 @@ export interface State {
 /** Writes the state of an attachment: whole, on disk, or not at all. */
 export function writeState(dataDir: string, attachment: Attachment, raw: Raw): void {
   const { containerId, ifname } = attachment;
-  const first = readState(join(dataDir, containerId));
+  const first = readState(`${dataDir}/${containerId}`);
   const name = !first || first.raw === undefined || isFor(first, attachment) ? containerId : `${containerId}-${ifname}`;
-  const path = join(dataDir, name);
+  const path = `${dataDir}/${name}`;
   const temporary = temporaryPath(dataDir, attachment);
   const marked = { ...raw, [ATTACHMENT]: { containerID: containerId, ifname } };
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    const file = openSync(temporary, "w", 0o600);
-    try {
-      fchmodSync(file, 0o600);
-      writeFileSync(file, JSON.stringify(sorted(marked)));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
+    writeSynced(temporary, JSON.stringify(sorted(marked)), dataDir);
+    rename(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    removeUnfinished(dataDir, attachment);
     throw ioError("write", path, error);
   }
 }
@@ -60,24 +42,24 @@ export function writeState(dataDir: string, attachment: Attachment, raw: Raw): v
 /** The state of an attachment, undefined when there is none. */
 export function findState(dataDir: string, attachment: Attachment): State | undefined {
   const { containerId, ifname } = attachment;
-  const further = readState(join(dataDir, `${containerId}-${ifname}`));
+  const further = readState(`${dataDir}/${containerId}-${ifname}`);
   if (further && isFor(further, attachment)) return further;
-  const first = readState(join(dataDir, containerId));
+  const first = readState(`${dataDir}/${containerId}`);
   // What does not say whose it is was written by a plugin that knows one attachment of a container.
   return first && (first.attachment === undefined || isFor(first, attachment)) ? first : undefined;
 }
 
 export function removeState({ path }: State): void {
-  try {
-    rmSync(path, { force: true });
-  } catch (error) {
-    throw ioError("remove", path, error);
-  }
+  wrapped("remove", path, () => removeIfAny(path));
 }
 
 /** What an ADD left that was killed while it wrote. */
 export function removeUnfinished(dataDir: string, attachment: Attachment): void {
-  rmSync(temporaryPath(dataDir, attachment), { force: true });
+  try {
+    removeIfAny(temporaryPath(dataDir, attachment));
+  } catch {
+    // No directory, or one that cannot be written: the state itself will tell.
+  }
 }
 
 export interface StateDirectory {
@@ -87,23 +69,17 @@ export interface StateDirectory {
 }
 
 export function listStates(dataDir: string): StateDirectory {
-  let names: readonly string[];
-  try {
-    names = readdirSync(dataDir);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return { states: [], unfinished: [] };
-    throw ioError("read", dataDir, error);
-  }
+  const names = wrapped("read", dataDir, () => unlessMissing(() => namesIn(dataDir))) ?? [];
   const [hidden, visible] = [names.filter(isHidden), names.filter((name) => !isHidden(name))];
   return {
-    states: visible.flatMap((name) => readState(join(dataDir, name)) ?? []),
-    unfinished: hidden.map((name) => join(dataDir, name)),
+    states: visible.flatMap((name) => readState(`${dataDir}/${name}`) ?? []),
+    unfinished: hidden.map((name) => `${dataDir}/${name}`),
   };
 }
 
 /** A container's id does not begin with a dot. By the attachment, so that its next ADD or DEL finds the file. */
 function temporaryPath(dataDir: string, { containerId, ifname }: Attachment): string {
-  return join(dataDir, `.${containerId}-${ifname}`);
+  return `${dataDir}/.${containerId}-${ifname}`;
 }
 
 function isHidden(name: string): boolean {
@@ -115,14 +91,15 @@ function isFor({ attachment }: State, { containerId, ifname }: Attachment): bool
 }
 
 function readState(path: string): State | undefined {
-  let text: string;
+  let text: string | undefined;
   try {
-    text = readFileSync(path, "utf8");
+    text = readTextIfAny(path);
   } catch (error) {
     // A directory is somebody else's.
-    if (errnoOf(error) === "ENOENT" || errnoOf(error) === "EISDIR") return undefined;
+    if (error instanceof SysError && (error.errno === EISDIR || error.errno === ENOTDIR)) return undefined;
     throw ioError("read", path, error);
   }
+  if (text === undefined) return undefined;
   const json = parsed(text);
   if (!isJsonObject(json) || typeof json.type !== "string" || json.type === "") {
     return { path, raw: undefined, attachment: undefined };
@@ -149,11 +126,26 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
 }
 
+/** Makes the directory when there is none: once on a node. */
+function writeSynced(path: string, text: string, directory: string): void {
+  const write = () => {
+    writeText(path, text, { mode: 0o600, sync: true });
+    return true;
+  };
+  if (unlessMissing(write)) return;
+  makeDirectories(directory, 0o700);
+  write();
+}
+
+function wrapped<T>(verb: string, path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    throw ioError(verb, path, error);
+  }
+}
+
 function ioError(verb: string, path: string, error: unknown): CniError {
   const words = error instanceof Error ? error.message : String(error);
   return new CniError(CNI_CODE.io, `cannot ${verb} ${path}: ${words}`);
-}
-
-function errnoOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "";
 }

@@ -27,9 +27,9 @@ test.each([
     ["10.5.0.0/16", "10.6.0.0/16", "fd00:5::/48"],
     ["10.5.1.0/24", "fd00:5:0:1::/64"],
   ],
-])("readNodeSubnet of %s", (_, text, networks, subnets) => {
+])("readNodeSubnet of %s", async (_, text, networks, subnets) => {
   writeFileSync(file, text + rest);
-  expect(readNodeSubnet(file)).toEqual({ networks, subnets, mtu: 1450, ipMasq: true } as never);
+  expect(await readNodeSubnet(file)).toEqual({ networks, subnets, mtu: 1450, ipMasq: true } as never);
 });
 
 test.each([
@@ -39,13 +39,13 @@ test.each([
   [v4.replace("10.5.1.1/24", "10.5.1.1/24,10.5.2.1/24") + rest, "got subnets 10.5.1.0/24, 10.5.2.0/24, want one"],
   [`${v4}FLANNEL_IPV6_SUBNET=x\n${rest}`, 'FLANNEL_IPV6_SUBNET: got "x", want an ipv6 prefix'],
   [`${v4}FLANNEL_MTU=big\nFLANNEL_IPMASQ=true\n`, "is missing FLANNEL_MTU"],
-])("readNodeSubnet of %j asks to try again", (text, words) => {
+])("readNodeSubnet of %j asks to try again", async (text, words) => {
   writeFileSync(file, text);
-  expect(() => readNodeSubnet(file)).toThrow(expect.objectContaining({ code: 11 }));
-  expect(() => readNodeSubnet(file)).toThrow(words);
+  await expect(readNodeSubnet(file)).rejects.toThrow(expect.objectContaining({ code: 11 }));
+  await expect(readNodeSubnet(file)).rejects.toThrow(words);
 });
 
-test("readNodeSubnet of no file has the words that people search for", () => {
+test("readNodeSubnet of no file has the words that people search for", async () => {
   const words = `failed to load flannel 'subnet.env' file: open ${file}: no such file or directory; flanneld has not told how it is`;
-  expect(() => readNodeSubnet(file)).toThrow(words);
+  await expect(readNodeSubnet(file)).rejects.toThrow(words);
 });

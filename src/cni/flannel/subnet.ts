@@ -1,12 +1,12 @@
 // The node's subnet, from the file that flanneld writes. Where there is none, the pod has to wait: the error is one that a runtime tries again after, and it says
 // what flanneld is waiting for.
 
-import { readFileSync } from "node:fs";
 import { parseSubnetEnv } from "../../config/subnet_env.ts";
 import { FAMILIES } from "../../ip/family.ts";
 import type { Prefix } from "../../ip/prefix.ts";
+import { errnoText, SysError } from "../../sys/error.ts";
+import { readText } from "../../sys/file.ts";
 import { CNI_CODE, CniError } from "../cni_error.ts";
-import { daemonOf, daemonText } from "./daemon.ts";
 
 export interface NodeSubnet {
   /** Of both families, IPv4 first; each is a route of the pod. */
@@ -19,12 +19,12 @@ export interface NodeSubnet {
 }
 
 /** Throws CniError "tryAgain" that says why there is no subnet. */
-export function readNodeSubnet(file: string): NodeSubnet {
+export async function readNodeSubnet(file: string): Promise<NodeSubnet> {
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readText(file);
   } catch (error) {
-    throw notLoaded(`open ${file}: ${words(error)}`, file);
+    throw await notLoaded(`open ${file}: ${words(error)}`, file);
   }
   const { networks, subnets, mtu, ipMasq, problems } = parseSubnetEnv(text);
   const all = (of: typeof networks) => FAMILIES.flatMap((family) => of[family] ?? []);
@@ -45,23 +45,18 @@ export function readNodeSubnet(file: string): NodeSubnet {
     ...(ipMasq === undefined ? ["FLANNEL_IPMASQ"] : []),
   ];
   const faults = [...(missing.length > 0 ? [`${file} is missing ${missing.join(", ")}`] : []), ...wrong];
-  throw notLoaded(faults.join("; "), file);
+  throw await notLoaded(faults.join("; "), file);
 }
 
 /** Begins with upstream's words and the kernel's, for which scripts look. */
-function notLoaded(fault: string, file: string): CniError {
+async function notLoaded(fault: string, file: string): Promise<CniError> {
+  const { daemonOf, daemonText } = await import("./daemon.ts");
   const message = `failed to load flannel 'subnet.env' file: ${fault}; ${daemonText(daemonOf(file))}`;
   return new CniError(CNI_CODE.tryAgain, message);
 }
 
-/** Go's words for the errors that come about. */
+/** "no such file or directory", in Go's spelling. */
 function words(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const known: Readonly<Record<string, string>> = {
-    ENOENT: "no such file or directory",
-    EACCES: "permission denied",
-    EISDIR: "is a directory",
-    ENOTDIR: "not a directory",
-  };
-  return known[code] ?? (error instanceof Error ? error.message : String(error));
+  if (error instanceof SysError) return errnoText(error.errno).toLowerCase();
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,9 +1,9 @@
 // The IPAM plugin `host-local`: addresses out of ranges that this node has to itself, remembered in files (store.ts). Configuration, order, results and
 // files are those of the reference plugin; GC and STATUS, which it lacks, are the specification's (CNI 1.1.0).
 
-import { readFileSync } from "node:fs";
 import type { Address } from "../../ip/address.ts";
 import { prefixLength } from "../../ip/prefix.ts";
+import { readText } from "../../sys/file.ts";
 import { CNI_CODE, CniError } from "../cni_error.ts";
 import type { Attachment, Plugin, PluginConf } from "../plugin.ts";
 import type { Result, ResultIp } from "../result.ts";
@@ -133,7 +133,7 @@ function fullText(set: RangeSet, directory: string): string {
 
 function readResolvConf(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readText(path);
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error);
     throw new CniError(CNI_CODE.io, `cannot read ipam.resolvConf ${path}: ${cause}`);

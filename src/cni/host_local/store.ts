@@ -7,19 +7,9 @@
 // Since whoever writes holds the lock, an empty file of an address is what a process that was killed left behind, and nobody's. A file of ours is filled
 // under another name and linked to its own, so that it is never seen empty.
 
-import {
-  closeSync,
-  constants,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
 import { type Address, parseAddress } from "../../ip/address.ts";
-import { lockFile } from "../../sys/libc.ts";
+import { makeDirectories, namesIn, readTextIfAny, removeIfAny, unlessMissing, writeText } from "../../sys/file.ts";
+import { close, flock, LOCK_EX, link, O_CREAT, O_RDONLY, open, unlink } from "../../sys/libc.ts";
 import type { Attachment } from "../plugin.ts";
 
 const NEW_FILE = ".reserving";
@@ -37,10 +27,10 @@ export function directoryOf(dataDir: string, network: string): string {
 /** The addresses of a network and their holders, without the lock: a picture to look at. None when the directory is not there. */
 export function readReservations(directory: string): Reservation[] {
   const reservations: Reservation[] = [];
-  for (const name of namesIn(directory)) {
+  for (const name of unlessMissing(() => namesIn(directory)) ?? []) {
     const address = parseAddress(name);
     // Gone between the two calls, when the lock is not held: no reservation.
-    const holder = address && readText(`${directory}/${name}`);
+    const holder = address && readTextIfAny(`${directory}/${name}`)?.trim();
     if (address && holder !== undefined) reservations.push({ address, holder });
   }
   return reservations;
@@ -55,37 +45,31 @@ export class Store implements Disposable {
   private constructor(directory: string, lock: number) {
     this.#directory = directory;
     this.#lock = lock;
-    lockFile(lock, `${directory}/lock`);
+    flock(lock, LOCK_EX, `${directory}/lock`);
     this.#holders = new Map(readReservations(directory).map(({ address, holder }) => [address, holder]));
   }
 
   static open(directory: string): Store {
     const path = `${directory}/lock`;
-    const flags = constants.O_RDONLY | constants.O_CREAT;
-    let lock: number;
-    try {
-      lock = openSync(path, flags, 0o750);
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      mkdirSync(directory, { recursive: true, mode: 0o755 });
-      lock = openSync(path, flags, 0o750);
+    const flags = O_RDONLY | O_CREAT;
+    let lock = unlessMissing(() => open(path, flags, 0o750));
+    if (lock === undefined) {
+      makeDirectories(directory, 0o755);
+      lock = open(path, flags, 0o750);
     }
     try {
       return new Store(directory, lock);
     } catch (error) {
-      closeSync(lock);
+      close(lock);
       throw error;
     }
   }
 
   /** undefined when there is no directory, and so nothing that anybody holds. */
   static openExisting(directory: string): Store | undefined {
-    try {
-      return new Store(directory, openSync(`${directory}/lock`, constants.O_RDONLY));
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      return namesIn(directory).length > 0 ? Store.open(directory) : undefined;
-    }
+    const lock = unlessMissing(() => open(`${directory}/lock`, O_RDONLY));
+    if (lock !== undefined) return new Store(directory, lock);
+    return unlessMissing(() => namesIn(directory))?.length ? Store.open(directory) : undefined;
   }
 
   isTaken(address: Address): boolean {
@@ -103,7 +87,7 @@ export class Store implements Disposable {
   }
 
   lastReserved(setIndex: number): Address | undefined {
-    return parseAddress(readText(this.#lastFile(setIndex)) ?? "");
+    return parseAddress(readTextIfAny(this.#lastFile(setIndex))?.trim() ?? "");
   }
 
   /** Gives `address`, which must be free. */
@@ -111,27 +95,27 @@ export class Store implements Disposable {
     const path = `${this.#directory}/${address}`;
     const temporary = `${this.#directory}/${NEW_FILE}`;
     const holder = holderText(containerId, ifname);
-    if (this.#holders.has(address)) unlinkSync(path); // empty, by isTaken
-    writeFileSync(temporary, holder, { mode: 0o644 });
-    linkSync(temporary, path);
+    if (this.#holders.has(address)) unlink(path); // empty, by isTaken
+    writeText(temporary, holder);
+    link(temporary, path);
     this.#holders.set(address, holder);
-    unlinkSync(temporary);
-    writeFileSync(this.#lastFile(setIndex), address, { mode: 0o644 });
+    unlink(temporary);
+    writeText(this.#lastFile(setIndex), address);
   }
 
   release(address: Address): void {
-    unlink(`${this.#directory}/${address}`);
+    removeIfAny(`${this.#directory}/${address}`);
     this.#holders.delete(address);
   }
 
   /** Removes what processes that were killed left behind. */
   tidy(): void {
     for (const { address, holder } of this.reservations()) if (holder === "") this.release(address);
-    unlink(`${this.#directory}/${NEW_FILE}`);
+    removeIfAny(`${this.#directory}/${NEW_FILE}`);
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#lock);
+    close(this.#lock);
   }
 
   #addressesOf(holder: string): Address[] {
@@ -145,34 +129,4 @@ export class Store implements Disposable {
 
 export function holderText(containerId: string, ifname: string): string {
   return `${containerId}\r\n${ifname}`;
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
-}
-
-function unlink(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

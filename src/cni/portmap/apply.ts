@@ -4,8 +4,8 @@
 // which is what the rules belong to. Other programs do not take it; for them it is tried again when a change is refused.
 
 import type { Family } from "../../ip/family.ts";
-import { close, lockFile, O_RDONLY, open } from "../../sys/libc.ts";
-import { argumentsOf, changeTable, hasRule, readChain, readTable, type SavedTable } from "../iptables.ts";
+import { close, flock, LOCK_EX, O_RDONLY, open } from "../../sys/libc.ts";
+import { changeTable, hasRule, readChain, readTable, type SavedTable } from "../iptables.ts";
 import { ENTRY_CHAIN, entryTarget, type Rule, type RuleSet, TABLE } from "./rules.ts";
 
 const OWN_NAMESPACE = "/proc/thread-self/ns/net";
@@ -16,7 +16,7 @@ const ATTEMPTS = 5;
 export function withRulesLocked(act: () => void): void {
   const namespace = open(OWN_NAMESPACE, O_RDONLY);
   try {
-    lockFile(namespace, OWN_NAMESPACE);
+    flock(namespace, LOCK_EX, OWN_NAMESPACE);
     act();
   } finally {
     close(namespace);
@@ -55,24 +55,25 @@ function missingLines(family: Family, saved: SavedTable, { chains, rules }: Rule
   return [...lines];
 }
 
-/** Our text is what iptables-save writes, but for conditions and versions that write otherwise; in doubt iptables is asked. */
+/**
+ * Our text is what iptables-save writes, but for conditions and versions that write otherwise; in doubt iptables is asked, for rules that lead to a chain.
+ * Of others `ip6tables-legacy -C` cannot tell: to it two DNAT rules with different ports are one.
+ */
 function isThere(family: Family, saved: SavedTable, { chain, text }: Rule): boolean {
   const present = saved.get(chain) ?? [];
   if (present.includes(text)) return true;
-  const own = essence(text);
-  return present.some((rule) => essence(rule) === own) && hasRule(family, TABLE, chain, text);
+  const own = leadsTo(text);
+  return own !== undefined && present.some((rule) => leadsTo(rule) === own) && hasRule(family, TABLE, chain, text);
 }
 
-/** Where a rule leads, and on which ports: other forms of one rule agree in it. */
-function essence(rule: string): string {
-  const words = argumentsOf(rule);
-  const after = (...options: readonly string[]) => words[words.findIndex((word) => options.includes(word)) + 1];
-  const ports = words.some((word) => word.endsWith("ports")) ? after("--dports", "--destination-ports") : "";
-  const port = words.includes("--dport") ? after("--dport") : "";
-  return `${after("-j", "--jump")} ${ports} ${port}`;
+/** The chain that a rule leads to, and on which ports: all forms of one rule agree in it. */
+function leadsTo(rule: string): string | undefined {
+  const [, chain] = / -j (CNI-\S+)$/.exec(rule) ?? [];
+  const [, ports] = / --(?:dports|destination-ports|dport) (\S+)/.exec(rule) ?? [];
+  return chain === undefined ? undefined : `${chain} ${ports}`;
 }
 
-/** Removes a container's chain and its entries; false when this family has no table. */
+/** Removes a container's chain and its entries. */
 export function removeContainer(family: Family, chain: string): void {
   // The whole table may hold tens of thousands of rules; without the entry chain it must be asked whether iptables works at all.
   const entries = readChain(family, TABLE, ENTRY_CHAIN);
