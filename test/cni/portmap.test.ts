@@ -23,6 +23,15 @@ class Node implements Disposable {
 
   constructor() {
     this.pod = this.host.pod();
+    try {
+      this.#connect();
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #connect(): void {
     const { host, pod, client } = this;
     host.namespace.run(`
       sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
