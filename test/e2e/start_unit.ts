@@ -78,6 +78,10 @@ async function main(unit: string, log: string): Promise<number> {
   const spawn = (command: string, extra: Environment = {}) =>
     Bun.spawn(commandLine(command, environment), { env: { ...environment, ...extra }, stdio: [...stdio] });
 
+  for (const pre of service.get("ExecStartPre") ?? []) {
+    const code = await spawn(pre).exited;
+    if (code !== 0 && !/^[+:!]*-/.test(pre)) throw new Error(`ExecStartPre=${pre}: exit ${code}`);
+  }
   const [start = ""] = service.get("ExecStart") ?? [];
   const child = spawn(start, {
     NOTIFY_SOCKET: notify,

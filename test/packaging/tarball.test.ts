@@ -156,7 +156,7 @@ test("install.sh keeps a configuration and lays an older unit aside", () => {
   install("PREFIX=/usr/local");
   expect(readFileSync(conf, "utf8")).toBe("FLANNEL_OPTIONS=-ip-masq\n");
   expect(readFileSync(`${unit}~`, "utf8")).toBe("[Service]\n");
-  const lines = readFileSync(unit, "utf8").match(/^ExecStart.*$/gm);
+  const lines = readFileSync(unit, "utf8").match(/^ExecStart(?:Post)?=.*$/gm);
   expect(lines).toEqual([
     "ExecStart=/usr/local/bin/flanneld-start $FLANNEL_OPTIONS $FLANNEL_OPTS",
     "ExecStartPost=/usr/local/libexec/flannel/mk-docker-opts.sh -k DOCKER_NETWORK_OPTIONS -d /run/flannel/docker",
