@@ -67,7 +67,7 @@ export function validAttachments(raw: Readonly<Record<string, unknown>>): readon
   if (list === null) return [];
   if (!Array.isArray(list)) {
     const got = list === undefined ? "missing" : `got ${JSON.stringify(list).slice(0, 80)}`;
-    throw new CniError(CNI_CODE.invalidConfig, `cni.dev/valid-attachments: ${got}, ${want}`);
+    throw new CniError(CNI_CODE.invalidConfig, `cni.dev/valid-attachments: ${got}, ${want}; nothing is removed`);
   }
   return list.map((one: unknown, index): Attachment => {
     const { containerID, ifname } = isJsonObject(one) ? one : {};

@@ -9,7 +9,8 @@ const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+/** Not a table of all bytes, which a process that reads three MACs would make for nothing. */
+const DIGITS = "0123456789abcdef";
 
 /** Writes 4 or 16 bytes at `offset` and returns how many. */
 export function writeAddress(target: Uint8Array, offset: number, address: Address): number {
@@ -31,8 +32,11 @@ export function writeMac(target: Uint8Array, offset: number, mac: Mac): void {
 
 /** The MAC of the 6 bytes at `offset`. */
 export function readMac(bytes: Uint8Array, offset: number): Mac {
-  let text = HEX[bytes[offset] ?? 0] ?? "";
-  for (let i = 1; i < 6; i++) text += `:${HEX[bytes[offset + i] ?? 0]}`;
+  let text = "";
+  for (let i = offset; i < offset + 6; i++) {
+    const byte = bytes[i] ?? 0;
+    text += `${text && ":"}${DIGITS[byte >> 4]}${DIGITS[byte & 15]}`;
+  }
   return text as Mac;
 }
 

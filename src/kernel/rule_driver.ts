@@ -28,12 +28,16 @@ export interface RuleDriverOptions {
   readonly periodMs?: number | undefined;
 }
 
+/** What is told while we change something is mostly our own change: looking at it can wait until the start, which waits for the change, is over. */
+const ECHO_MS = 100;
+
 export class RuleDriver implements Driver {
   readonly kinds: readonly ObjectKind[];
   readonly mirror = new Mirror();
   readonly #access: RuleAccess;
   readonly #found = new Map<Family, FoundRules>();
   readonly #timers: ReturnType<typeof setTimeout>[] = [];
+  #echo: ReturnType<typeof setTimeout> | undefined;
   #first: Promise<readonly FoundRules[]> | undefined;
   #looking = false;
   #writing = false;
@@ -55,6 +59,7 @@ export class RuleDriver implements Driver {
       access.watch(() => this.#told(periodMs)); // before the look: what changes in between is seen twice rather than never
       this.#first = access.list();
       this.#first.catch(() => {}); // told when it is waited for
+      this.#lookedLately = true;
     } else this.#timers.push(setTimeout(() => this.#look(), firstLook));
     if (periodMs !== undefined) this.#timers.push(setInterval(() => this.#tick(), periodMs));
     for (const timer of this.#timers) timer.unref();
@@ -90,7 +95,7 @@ export class RuleDriver implements Driver {
     this.#writing = true;
     const outcomes = await Promise.all(operations.map((operation) => this.#applyOne(operation)));
     this.#writing = false;
-    if (this.#again) this.#look();
+    if (this.#again) this.#echo = setTimeout(() => this.#look(), ECHO_MS).unref();
     return outcomes;
   }
 
@@ -170,7 +175,7 @@ export class RuleDriver implements Driver {
 
   [Symbol.dispose](): void {
     this.#disposed = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const timer of [...this.#timers, this.#echo]) clearTimeout(timer);
     this.#access[Symbol.dispose]();
   }
 }

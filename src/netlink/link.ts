@@ -24,20 +24,20 @@ export const RTM_GETLINK = 18;
 
 export const IFINFOMSG_LENGTH = 16;
 
-const IFLA_ADDRESS = 1;
+export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
+export const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_TXQLEN = 13;
-const IFLA_OPERSTATE = 16;
-const IFLA_LINKINFO = 18;
+export const IFLA_OPERSTATE = 16;
+export const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
 
-const IFLA_INFO_KIND = 1;
+export const IFLA_INFO_KIND = 1;
 
 /** Leaves out the counters of IPv6, a third of an answer. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
@@ -143,9 +143,10 @@ export function changeLink(writer: MessageWriter, index: number, change: LinkCha
 }
 
 /** `ip link delete dev DEV` */
-export function deleteLink(writer: MessageWriter, index: number): void {
+export function deleteLink(writer: MessageWriter, link: number | { readonly name: string }): void {
   writer.begin(RTM_DELLINK, 0, IFINFOMSG_LENGTH);
-  writer.setU32(4, index);
+  if (typeof link === "number") writer.setU32(4, link);
+  else writer.text(IFLA_IFNAME, link.name);
   writer.end();
 }
 

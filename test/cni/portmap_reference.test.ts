@@ -7,6 +7,8 @@ import { confOf, FLAVOURS, type Flavour, generatedConfs, Iptables, resultOf } fr
 import { Host, REFERENCE } from "./runtime.ts";
 
 const CONFS = generatedConfs(64);
+/** The reference starts some forty processes for an ADD. */
+const TIMEOUT_MS = 180_000;
 const THEIRS = join(REFERENCE, "portmap");
 
 /**
@@ -19,42 +21,46 @@ function variants(host: Host, flavour: Flavour) {
 }
 
 describe.each(FLAVOURS)("iptables-%s", (flavour) => {
-  test("the same rules for each of 64 configurations, and each plugin removes the other's", () => {
-    using host = new Host();
-    const { forOurs, forTheirs } = variants(host, flavour);
-    const ours = join(host.ours, "portmap");
-    const neighbour = host.pod();
-    const pod = host.pod();
-    for (const [i, conf] of CONFS.entries()) {
-      const outcomes = [
-        { add: THEIRS, del: ours, iptables: forTheirs },
-        { add: ours, del: THEIRS, iptables: forOurs },
-      ].map(({ add, del, iptables }) => {
-        iptables.flush();
-        iptables.run(`
+  test(
+    "the same rules for each of 64 configurations, and each plugin removes the other's",
+    () => {
+      using host = new Host();
+      const { forOurs, forTheirs } = variants(host, flavour);
+      const ours = join(host.ours, "portmap");
+      const neighbour = host.pod();
+      const pod = host.pod();
+      for (const [i, conf] of CONFS.entries()) {
+        const outcomes = [
+          { add: THEIRS, del: ours, iptables: forTheirs },
+          { add: ours, del: THEIRS, iptables: forOurs },
+        ].map(({ add, del, iptables }) => {
+          iptables.flush();
+          iptables.run(`
           iptables -t nat -N KUBE-MARK-MASQ; ip6tables -t nat -N KUBE-MARK-MASQ
           iptables -t nat -A POSTROUTING -s 203.0.113.0/24 -j MASQUERADE
           iptables -t nat -A PREROUTING -i lo -j ACCEPT`);
-        // On every second node there is a container already.
-        if (i % 2 === 1)
-          neighbour.add(
-            add,
-            confOf({}, [{ hostPort: 9000, containerPort: 1, protocol: "tcp" }], resultOf("10.1.1.1/24")),
-            iptables.options,
-          );
-        const before = iptables.save();
-        const result = pod.add(add, conf, iptables.options);
-        const rules = iptables.save();
-        const { prevResult, ...without } = conf;
-        // The second time there is nothing left to remove.
-        pod.del(del, without, iptables.options);
-        pod.del(del, without, iptables.options);
-        return { before, result, rules, after: iptables.save() };
-      });
-      const [theirs, built] = outcomes;
-      expect({ conf, ...built }).toEqual({ conf, ...theirs } as never);
-    }
-  });
+          // On every second node there is a container already.
+          if (i % 2 === 1)
+            neighbour.add(
+              add,
+              confOf({}, [{ hostPort: 9000, containerPort: 1, protocol: "tcp" }], resultOf("10.1.1.1/24")),
+              iptables.options,
+            );
+          const before = iptables.save();
+          const result = pod.add(add, conf, iptables.options);
+          const rules = iptables.save();
+          const { prevResult, ...without } = conf;
+          // The second time there is nothing left to remove.
+          pod.del(del, without, iptables.options);
+          pod.del(del, without, iptables.options);
+          return { before, result, rules, after: iptables.save() };
+        });
+        const [theirs, built] = outcomes;
+        expect({ conf, ...built }).toEqual({ conf, ...theirs } as never);
+      }
+    },
+    TIMEOUT_MS,
+  );
 
   test("a container that is added again, with ports besides", () => {
     using host = new Host();

@@ -62,11 +62,12 @@ export class FlowStream {
   readonly #program: Program;
 
   constructor(from: Pod, target: string) {
-    const script = `sent=0; trap 'echo $sent; exit' TERM
-      while :; do
+    const script = `sent=0; trap 'stop=1' TERM
+      until [ "$stop" ]; do
         for i in {1..25}; do echo > /dev/udp/${target}/${DISCARD} && sent=$((sent + 1)); done
         sleep 0.02
-      done`;
+      done
+      echo $sent`;
     this.#program = from.spawn(["bash", "-c", script]);
   }
 

@@ -238,3 +238,27 @@ test.each(VARIANTS)("$name: the printed commands do what the driver does", async
   byHand.run(commands.join("\n").replace(/\bip6?tables\b/g, (program) => namedKind(program, variant)));
   expect(listing(byHand, variant).sort()).toEqual(listing(byDriver, variant).sort());
 });
+
+test("nftables: upstream's table is taken over, with its mark compared as a whole and its order of chains", async () => {
+  const [fresh, used] = [own(new Namespace()), own(new Namespace())];
+  const table = "ip flannel-ipv4";
+  const rules = [
+    `add table ${table}`,
+    `add table inet somebody`,
+    `add chain ${table} forward { type filter hook forward priority 0; policy accept; }`,
+    `add rule ${table} forward ip saddr ${N} accept`,
+    `add rule ${table} forward ip daddr ${N} accept`,
+    `add chain ${table} postrtg { type nat hook postrouting priority 100; policy accept; }`,
+    `add rule ${table} postrtg meta mark 0x4000 return`,
+    `add rule ${table} postrtg ip saddr 10.5.7.0/24 ip daddr ${N} return`,
+    `add rule ${table} postrtg ip saddr ${N} ip daddr 10.5.7.0/24 return`,
+    `add rule ${table} postrtg ip saddr != 10.5.7.0/24 ip daddr ${N} return`,
+    `add rule ${table} postrtg ip saddr ${N} ip daddr != 224.0.0.0/4 masquerade fully-random`,
+    `add rule ${table} postrtg ip saddr != ${N} ip daddr ${N} masquerade fully-random`,
+  ];
+  used.run(rules.map((rule) => `nft '${rule}'`).join("\n"));
+  fresh.run("nft add table inet somebody");
+  const variant = { name: "", tool: "nftables", legacy: false } as const;
+  for (const namespace of [fresh, used]) await own(new Flannel(namespace, variant)).want({});
+  expect(listing(used, variant).sort()).toEqual(listing(fresh, variant).sort());
+});

@@ -6,8 +6,8 @@
 
 import type { Prefix } from "../../ip/prefix.ts";
 import { AnswerError } from "../../netlink/error.ts";
-import { deleteLink, IF_OPER_UP, type LinkMessage } from "../../netlink/link.ts";
-import { findLink } from "../../netlink/list.ts";
+import { IF_OPER_UP } from "../../netlink/link.ts";
+import { findLinkBrief, type LinkBrief } from "../../netlink/link_brief.ts";
 import { RequestSocket } from "../../netlink/socket.ts";
 import { EINVAL, ENODEV, ENOENT, SysError } from "../../sys/error.ts";
 import { withNamespaceFd } from "../../sys/netns.ts";
@@ -18,7 +18,7 @@ import { ensureBridge, ensureGateways } from "./bridge_link.ts";
 import { type BridgeConf, readBridgeConf, readUndoConf } from "./conf.ts";
 import { configureContainer, removeFromContainer } from "./container.ts";
 import { type Addressing, addressingOf } from "./gateways.ts";
-import { addVeth } from "./veth.ts";
+import { addVeth, removeLink } from "./veth.ts";
 
 export const bridge: Plugin = {
   type: "bridge",
@@ -82,20 +82,20 @@ async function attach(
   const addressing = given && addressingOf(given, conf);
   using socket = new RequestSocket();
   const bridgeLink = ensureBridge(socket, conf);
-  const host = openNamespace(call.netns, (namespaceFd) =>
+  const hostName = openNamespace(call.netns, (namespaceFd) =>
     addVeth(socket, { ...conf, bridgeIndex: bridgeLink.index, ifname: call.ifname, namespaceFd, randomName }),
   );
   try {
     const container = configureContainer(call.netns, call.ifname, addressing);
-    await waitForPort(socket, host);
-    if (addressing) ensureGateways(socket, bridgeLink, addressing.gateways, conf.forceAddress, host.index);
+    const host = await portOf(socket, hostName);
+    if (addressing) await ensureGateways(socket, bridgeLink, addressing.gateways, conf.forceAddress, hostName);
     if (addressing && conf.masquerade) await masquerade(network, call.containerId, addressing.addresses);
     // Its MAC may have become that of its first port.
-    const bridgeNow = findLink(socket, { index: bridgeLink.index }) ?? bridgeLink;
+    const bridgeNow = findLinkBrief(socket, { index: bridgeLink.index }) ?? bridgeLink;
     const interfaces = [interfaceOf(bridgeNow), interfaceOf(host), { ...interfaceOf(container), sandbox: call.netns }];
     return resultOf(interfaces, conf, addressing, given);
   } catch (error) {
-    removeLink(socket, host.index);
+    removeLink(socket, hostName);
     throw error;
   }
 }
@@ -110,7 +110,7 @@ function resultOf(
   return { interfaces, ips: addressing?.ips ?? [], routes: addressing?.routes ?? [], dns };
 }
 
-function interfaceOf({ name, mac, mtu }: LinkMessage): ResultInterface {
+function interfaceOf({ name, mac, mtu }: LinkBrief): ResultInterface {
   return { name, ...(mac && { mac }), ...(mtu !== undefined && { mtu }) };
 }
 
@@ -129,12 +129,15 @@ async function masquerade(network: string, containerId: string, addresses: reado
   }
 }
 
-/** A container is told that it has a network when its first packet will pass: the port forwards once the link counts as up. */
-async function waitForPort(socket: RequestSocket, { index }: LinkMessage): Promise<void> {
+/** The host's end. A container is told that it has a network when its first packet will pass: the port forwards once the link counts as up. */
+async function portOf(socket: RequestSocket, name: string): Promise<LinkBrief> {
+  const link = findLinkBrief(socket, { name });
+  if (!link) throw new CniError(CNI_CODE.internal, `cannot find ${name}: it was removed meanwhile`);
   // Asking makes a kernel from 6.8 on count it at once.
-  if (findLink(socket, { index })?.operstate === IF_OPER_UP) return;
+  if (link.operstate === IF_OPER_UP) return link;
   const { waitUntilUp } = await import("./port_up.ts");
-  waitUntilUp(socket, index);
+  waitUntilUp(socket, link.index);
+  return link;
 }
 
 function openNamespace<T>(netns: string, act: (namespaceFd: number) => T): T {
@@ -153,14 +156,6 @@ function removeUnlessGone(netns: string, ifname: string): void {
   } catch (error) {
     const gone = error instanceof SysError && error.subject === netns && [ENOENT, EINVAL].includes(error.errno);
     if (!gone && !(error instanceof AnswerError && error.errno === ENODEV)) throw error;
-  }
-}
-
-function removeLink(socket: RequestSocket, index: number): void {
-  try {
-    socket.request((writer) => deleteLink(writer, index));
-  } catch {
-    // Gone already; or else the first error is the one to tell, and DEL comes.
   }
 }
 

@@ -4,8 +4,8 @@ import { type Address, parseAddress } from "../../ip/address.ts";
 import { type Prefix, parsePrefix, prefixFamily } from "../../ip/prefix.ts";
 import { putAddress } from "../../netlink/address.ts";
 import { AnswerError } from "../../netlink/error.ts";
-import { changeLink, deleteLink, type LinkMessage } from "../../netlink/link.ts";
-import { findLink } from "../../netlink/list.ts";
+import { changeLink, deleteLink } from "../../netlink/link.ts";
+import { findLinkBrief, type LinkBrief } from "../../netlink/link_brief.ts";
 import { putRoute, RT_SCOPE_UNIVERSE } from "../../netlink/route.ts";
 import { RequestSocket } from "../../netlink/socket.ts";
 import type { MessageWriter } from "../../netlink/writer.ts";
@@ -23,10 +23,10 @@ interface Step {
 }
 
 /** Sets up `ifname` in the namespace at `netns` and answers what it is then; without addressing it is only set up. */
-export function configureContainer(netns: string, ifname: string, addressing: Addressing | undefined): LinkMessage {
+export function configureContainer(netns: string, ifname: string, addressing: Addressing | undefined): LinkBrief {
   return inNamespace(netns, () => {
     using socket = new RequestSocket();
-    const link = findLink(socket, { name: ifname });
+    const link = findLinkBrief(socket, { name: ifname });
     if (!link) throw new CniError(CNI_CODE.internal, `cannot find ${ifname} in ${netns}: it was removed meanwhile`);
     const up: Step = {
       failure: `failed to set "${ifname}" UP`,
@@ -50,13 +50,11 @@ export function configureContainer(netns: string, ifname: string, addressing: Ad
   });
 }
 
-/** Removes `ifname` from the namespace at `netns`; true when it was there. Its other end goes with it. */
-export function removeFromContainer(netns: string, ifname: string): boolean {
-  return inNamespace(netns, () => {
+/** Removes `ifname` from the namespace at `netns`. Its other end goes with it. */
+export function removeFromContainer(netns: string, ifname: string): void {
+  inNamespace(netns, () => {
     using socket = new RequestSocket();
-    const link = findLink(socket, { name: ifname });
-    if (link) socket.request((writer) => deleteLink(writer, link.index));
-    return link !== undefined;
+    socket.request((writer) => deleteLink(writer, { name: ifname }));
   });
 }
 
@@ -71,14 +69,14 @@ function prepareFamilies(ifname: string, addresses: readonly Prefix[]): void {
   preferSysctl(`ipv4/conf/${ifname}/arp_notify`, "1");
 }
 
-function addressStep({ index, name }: LinkMessage, address: Prefix): Step {
+function addressStep({ index, name }: LinkBrief, address: Prefix): Step {
   return {
     failure: `failed to add IP addr ${address} to "${name}"`,
     write: (writer) => putAddress(writer, newAddress(index, address), "add"),
   };
 }
 
-function routeStep({ index, name }: LinkMessage, route: ResultRoute, { through }: Addressing): Step {
+function routeStep({ index, name }: LinkBrief, route: ResultRoute, { through }: Addressing): Step {
   const dst = parsePrefix(route.dst);
   const given = route.gw === undefined ? undefined : parseAddress(route.gw);
   if (!dst || (route.gw !== undefined && !given)) {

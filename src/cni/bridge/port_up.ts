@@ -2,7 +2,7 @@
 // moment after its carrier.
 
 import { IF_OPER_UP } from "../../netlink/link.ts";
-import { findLink } from "../../netlink/list.ts";
+import { findLinkBrief } from "../../netlink/link_brief.ts";
 import { RTNLGRP_LINK } from "../../netlink/notification.ts";
 import { joinGroup, openNetlinkSocket, SUBJECT } from "../../netlink/open.ts";
 import type { RequestSocket } from "../../netlink/socket.ts";
@@ -18,7 +18,7 @@ export function waitUntilUp(socket: RequestSocket, index: number, patienceMs = P
     const buffer = new Uint8Array(32 << 10);
     const end = performance.now() + patienceMs;
     // What changed before the group was joined is seen by asking, what changes after by the notification.
-    while (findLink(socket, { index })?.operstate !== IF_OPER_UP) {
+    while (findLinkBrief(socket, { index })?.operstate !== IF_OPER_UP) {
       const leftMs = Math.ceil(end - performance.now());
       if (leftMs <= 0 || poll(fd, POLLIN, leftMs, SUBJECT) === 0) return;
       while (recvNow(fd, buffer) > 0); // which link it was about, asking tells

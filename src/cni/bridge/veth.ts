@@ -3,8 +3,8 @@
 
 import type { Mac } from "../../ip/mac.ts";
 import { AnswerError } from "../../netlink/error.ts";
-import { addLink, changeLink, type LinkMessage } from "../../netlink/link.ts";
-import { findLink } from "../../netlink/list.ts";
+import { addLink, changeLink, deleteLink } from "../../netlink/link.ts";
+import { findLinkBrief } from "../../netlink/link_brief.ts";
 import type { RequestSocket } from "../../netlink/socket.ts";
 import { EEXIST } from "../../sys/error.ts";
 import { CNI_CODE, CniError } from "../cni_error.ts";
@@ -25,8 +25,8 @@ export interface VethOptions {
   randomName(): string;
 }
 
-/** The host's end, up. */
-export function addVeth(socket: RequestSocket, options: VethOptions): LinkMessage {
+/** Answers the name of the host's end, which is up. */
+export function addVeth(socket: RequestSocket, options: VethOptions): string {
   const { bridgeIndex, ifname, namespaceFd, mtu, mac, hairpin } = options;
   for (let attempt = 1; ; attempt++) {
     const name = `veth${options.randomName()}`;
@@ -36,17 +36,26 @@ export function addVeth(socket: RequestSocket, options: VethOptions): LinkMessag
       addLink(writer, { name, info, masterIndex: bridgeIndex, up: true, ...both });
       if (hairpin) changeLink(writer, 0, { name, port: { hairpin } });
     });
-    if (refusal?.errno === EEXIST && attempt < ATTEMPTS && findLink(socket, { name })) continue;
+    if (refusal?.errno === EEXIST && attempt < ATTEMPTS && findLinkBrief(socket, { name })) continue;
     if (refusal?.errno === EEXIST) {
       throw new CniError(CNI_CODE.internal, `container veth name provided (${ifname}) already exists`);
     }
     if (refusal) throw new CniError(CNI_CODE.internal, `failed to make veth pair: ${new AnswerError(refusal).message}`);
-    const link = findLink(socket, { name });
-    if (!link || port) {
-      const cause = port ? `hairpin mode of ${name}: ${new AnswerError(port).message}` : `${name} is gone again`;
+    if (port) {
+      removeLink(socket, name);
+      const cause = `hairpin mode of ${name}: ${new AnswerError(port).message}`;
       throw new CniError(CNI_CODE.internal, `failed to setup veth: ${cause}`);
     }
     preferSysctl(`ipv6/conf/${name}/accept_ra`, "0");
-    return link;
+    return name;
+  }
+}
+
+/** Both ends, when what led to it failed. */
+export function removeLink(socket: RequestSocket, name: string): void {
+  try {
+    socket.request((writer) => deleteLink(writer, { name }));
+  } catch {
+    // Gone already; or else the first error is the one to tell, and DEL comes.
   }
 }
