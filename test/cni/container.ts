@@ -57,6 +57,10 @@ export function addressOf({ name, addresses: [first] }: Container): string {
 
 /** As podman and containerd both name it. */
 export const IMAGE = "localhost/busybox:latest";
+/** Says that a command's output is whole. */
+const END = "=end=";
+/** In one container; far more than a test needs. */
+const MAX_EXECS = 500;
 /** A shell in a container may raise limits only to what the tests' machine lets it. */
 const CONTAINERS_CONF = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -125,8 +129,15 @@ export class Containerd implements Runtime {
     const run = ["ctr", "run", "--snapshotter=native", "--cni", IMAGE, name, ...serve(name)];
     const program: Program = machine.start(run);
     let execs = 0;
-    const exec = (command: readonly string[]) =>
-      machine.run(["ctr", "task", "exec", `--exec-id=${name}-${execs++}`, name, ...command]);
+    // ctr, on a busy machine, at times ends before it has passed on what the command said: then it is asked again.
+    const exec = (command: readonly string[]): string => {
+      for (;;) {
+        const whole = ["sh", "-c", `"$@" && echo ${END}`, "sh", ...command];
+        const output = machine.run(["ctr", "task", "exec", `--exec-id=${name}-${execs++}`, name, ...whole]);
+        if (output.endsWith(`${END}\n`)) return output.slice(0, -END.length - 1);
+        if (execs > MAX_EXECS) throw new Error(`${command.join(" ")}: got ${JSON.stringify(output)} without its end`);
+      }
+    };
     await until(
       `${name} runs`,
       () => / RUNNING/.test(machine.run(["ctr", "task", "list"])) && has(exec, "eth0"),
