@@ -1,5 +1,7 @@
 // Reads a plugin's configuration key by key and collects what is wrong with it, so that one error names all of it. null is absent, as it is to the
 // reference plugins.
+//
+// What every pod waits for is written in plain loops here and in the plugins: the first call of each method like map or find costs a process 0.01 to 0.08 ms.
 
 import { CNI_CODE, CniError } from "./cni_error.ts";
 

@@ -2,13 +2,11 @@
 // plugin; here is what all have.
 
 import { isJsonObject } from "../config/json_fields.ts";
+import { isCniName } from "./call.ts";
 import { CNI_CODE, CniError } from "./cni_error.ts";
 import type { Attachment, PluginConf } from "./plugin.ts";
 import { parseResult } from "./result_version.ts";
 import { type Version, versionNamed } from "./version.ts";
-
-/** What the reference takes for the name of a network: host-local makes a directory of it. */
-const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /** A PluginConf whose version is known to be one of ours. */
 export interface NetConf extends PluginConf {
@@ -39,7 +37,8 @@ export function netConfOf(raw: Readonly<Record<string, unknown>>): NetConf {
   // A configuration of another version may have other keys: nothing else is said of it.
   const cniVersion = versionNamed(versionText);
   if (name === undefined || name === "") faults.push(...(faults.some(isOfName) ? [] : ["missing network name"]));
-  else if (!NETWORK_NAME.test(name)) {
+  // host-local makes a directory of it.
+  else if (!isCniName(name)) {
     faults.push(
       `invalid characters found in network name: got ${JSON.stringify(name)}, want letters, digits, "_", "." and "-"`,
     );

@@ -24,21 +24,21 @@ export async function answer(
   environment: Environment,
   readInput: () => string,
 ): Promise<Answer> {
-  let version: Version = NEWEST;
+  let version: Version | undefined;
+  let text = "";
   try {
     const call = readCall(environment);
     if (call.verb === "VERSION") return { exitCode: 0, text: formatSupportedVersions(versionAskedFor(readInput())) };
-    const text = readInput();
-    version = versionAskedFor(text);
+    text = readInput();
     const conf = await readNetConf(text);
     version = conf.cniVersion;
     requireVerb(conf, call.verb);
     if (call.netns !== "") refuseOwnNamespace(call.netns, call.verb, environment);
     const delegate = openDelegate({ call, environment, builtIn: true });
     const result = await perform(await load(), { call, conf, delegate });
-    return { exitCode: 0, text: call.verb === "ADD" ? formatResult(result, version) : "" };
+    return { exitCode: 0, text: call.verb === "ADD" ? formatResult(result, conf.cniVersion) : "" };
   } catch (error) {
-    return { exitCode: 1, text: formatCniError(cniErrorOf(error), version) };
+    return { exitCode: 1, text: formatCniError(cniErrorOf(error), version ?? versionAskedFor(text)) };
   }
 }
 

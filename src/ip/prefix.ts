@@ -25,11 +25,23 @@ export function parsePrefix(text: string): Prefix | undefined {
   const slash = text.indexOf("/");
   const given = text.slice(0, Math.max(slash, 0));
   const address = parseAddress(given);
-  const lengthText = text.slice(slash + 1);
-  if (!address || !/^(0|[1-9][0-9]{0,2})$/.test(lengthText)) return undefined;
-  const length = Number(lengthText);
-  if (length > ADDRESS_BITS[familyOf(address)]) return undefined;
+  if (!address) return undefined;
+  const length = parseLength(text, slash + 1);
+  if (length === undefined || length > ADDRESS_BITS[familyOf(address)]) return undefined;
   return address === given ? (text as Prefix) : makePrefix(address, length);
+}
+
+/** The number from `start` on: one to three digits, no leading zeros. */
+function parseLength(text: string, start: number): number | undefined {
+  if (text.length === start || text.length > start + 3 || (text[start] === "0" && text.length > start + 1))
+    return undefined;
+  let length = 0;
+  for (let i = start; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    length = length * 10 + digit;
+  }
+  return length;
 }
 
 export function makePrefix(address: Address, length: number): Prefix {

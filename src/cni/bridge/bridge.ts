@@ -159,6 +159,9 @@ function removeUnlessGone(netns: string, ifname: string): void {
   }
 }
 
+/** Eight hex digits: enough by chance, since a name that is taken is tried again, and sooner to be had than by the runtime's cryptography. */
 function randomName(): string {
-  return crypto.getRandomValues(new Uint8Array(4)).toHex();
+  return Math.floor(Math.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, "0");
 }

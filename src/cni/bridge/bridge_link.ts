@@ -51,7 +51,8 @@ export async function ensureGateways(
   const present = addressesOf(socket, bridge.index);
   for (const gateway of gateways) {
     if (present.has(gateway)) continue;
-    const others = [...present].filter((other) => isInTheWay(other, gateway));
+    const others: Prefix[] = [];
+    for (const other of present) if (isInTheWay(other, gateway)) others.push(other);
     if (others.length > 0 && !forceAddress) {
       const { checkReplaceable } = await import("./replaceable.ts");
       checkReplaceable({ socket, bridge, others, gateways, gateway, ownPort });
@@ -64,15 +65,17 @@ export async function ensureGateways(
     present.add(gateway);
     pinMac(socket, bridge.index, bridge.mac);
   }
-  for (const family of new Set(gateways.map(prefixFamily))) {
-    setSysctl(family === "ipv4" ? "ipv4/ip_forward" : "ipv6/conf/all/forwarding", "1");
+  for (const gateway of gateways) {
+    setSysctl(prefixFamily(gateway) === "ipv4" ? "ipv4/ip_forward" : "ipv6/conf/all/forwarding", "1");
   }
 }
 
 function addressesOf(socket: RequestSocket, index: number): Set<Prefix> {
   const addresses = socket.dump((writer) => dumpAddresses(writer, { index }), decodeAddress);
   // A kernel before 4.20 tells those of all links.
-  return new Set(addresses.flatMap((address) => (address.index === index ? [address.address] : [])));
+  const own = new Set<Prefix>();
+  for (const address of addresses) if (address.index === index) own.add(address.address);
+  return own;
 }
 
 /** A MAC that was set does not change with the ports: without, a bridge has the lowest of theirs. */

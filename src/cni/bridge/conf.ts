@@ -68,9 +68,11 @@ export interface BridgeConf {
 
 /** Whether the built-in bridge does all that a configuration asks for. */
 export function knowsKeys(raw: Raw): boolean {
-  return Object.entries(raw).every(
-    ([key, value]) => KEYS.includes(key) || IDLE[key]?.includes(value ?? IDLE[key][0]) === true,
-  );
+  for (const key of Object.keys(raw)) {
+    const idle = IDLE[key];
+    if (!KEYS.includes(key) && !idle?.includes(raw[key] ?? idle[0])) return false;
+  }
+  return true;
 }
 
 /** What DEL and GC need, whatever is wrong with the rest. */
@@ -117,15 +119,17 @@ function readIpam(raw: Raw, faults: string[]): string | undefined {
 /** The runtime's capability wins over `args`, and that over CNI_ARGS. */
 function readMac(raw: Raw, args: string, faults: string[]): Mac | undefined {
   const cni = objectField(objectField(raw, "args", faults), "cni", faults, "args.cni");
-  const asked: [string, string | undefined][] = [
-    ["runtimeConfig.mac", textField(objectField(raw, "runtimeConfig", faults), "mac", faults, "runtimeConfig.mac")],
-    ["args.cni.mac", textField(cni, "mac", faults, "args.cni.mac")],
-    ["CNI_ARGS MAC", readCniArgs(args, ["MAC"]).MAC],
-  ];
-  const [path, text] = asked.find(([, value]) => value) ?? [];
-  if (path === undefined || text === undefined) return undefined;
-  const mac = parseMac(text);
-  if (!mac) addFault(faults, path, text, 'a MAC as "0a:58:0a:05:01:02"');
+  const runtime = objectField(raw, "runtimeConfig", faults);
+  return (
+    parsedMac(textField(runtime, "mac", faults, "runtimeConfig.mac"), "runtimeConfig.mac", faults) ??
+    parsedMac(textField(cni, "mac", faults, "args.cni.mac"), "args.cni.mac", faults) ??
+    parsedMac(readCniArgs(args, ["MAC"]).MAC, "CNI_ARGS MAC", faults)
+  );
+}
+
+function parsedMac(text: string | undefined, path: string, faults: string[]): Mac | undefined {
+  const mac = text ? parseMac(text) : undefined;
+  if (text && !mac) addFault(faults, path, text, 'a MAC as "0a:58:0a:05:01:02"');
   return mac;
 }
 

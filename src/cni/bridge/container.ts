@@ -32,14 +32,13 @@ export function configureContainer(netns: string, ifname: string, addressing: Ad
       failure: `failed to set "${ifname}" UP`,
       write: (writer) => changeLink(writer, link.index, { up: true }),
     };
-    if (addressing) prepareFamilies(ifname, addressing.addresses);
-    const steps = addressing
-      ? [
-          ...addressing.addresses.map((address) => addressStep(link, address)),
-          up,
-          ...addressing.routes.map((route) => routeStep(link, route, addressing)),
-        ]
-      : [up];
+    const steps: Step[] = [];
+    if (addressing) {
+      prepareFamilies(ifname, addressing.addresses);
+      for (const address of addressing.addresses) steps.push(addressStep(link, address));
+    }
+    steps.push(up);
+    if (addressing) for (const route of addressing.routes) steps.push(routeStep(link, route, addressing));
     const outcomes = socket.batch((writer) => {
       for (const step of steps) step.write(writer);
     });
@@ -59,7 +58,9 @@ export function removeFromContainer(netns: string, ifname: string): void {
 }
 
 function prepareFamilies(ifname: string, addresses: readonly Prefix[]): void {
-  if (addresses.some((address) => prefixFamily(address) === "ipv6")) {
+  let hasIpv6 = false;
+  for (const address of addresses) if (prefixFamily(address) === "ipv6") hasIpv6 = true;
+  if (hasIpv6) {
     // An address is used at once: whether another host has it was settled when it was given.
     preferSysctl(`ipv6/conf/${ifname}/accept_dad`, "0");
     // Runtimes switch IPv6 off in a new namespace; whoever gives an IPv6 address wants it on.

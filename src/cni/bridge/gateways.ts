@@ -54,9 +54,13 @@ export function addressingOf(result: Result, conf: BridgeConf): Addressing {
     if (!gateway) continue;
     through[familyOf(gateway)] ??= gateway;
     if (conf.isGateway) gateways[family].push(makePrefix(gateway, prefixLength(address)));
-    if (conf.isDefaultGateway && !routes.some((route) => route.dst === DEFAULT[family] && route.gw !== undefined)) {
-      routes.push({ dst: DEFAULT[family], gw: gateway });
-    }
+    if (conf.isDefaultGateway && !hasDefault(routes, family)) routes.push({ dst: DEFAULT[family], gw: gateway });
   }
   return { ips, routes, addresses, gateways: [...gateways.ipv4, ...gateways.ipv6], through };
+}
+
+/** Whether a default route names its gateway; one that does not is no reason to leave out ours. */
+function hasDefault(routes: readonly ResultRoute[], family: Family): boolean {
+  for (const { dst, gw } of routes) if (dst === DEFAULT[family] && gw !== undefined) return true;
+  return false;
 }

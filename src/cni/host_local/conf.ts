@@ -37,7 +37,9 @@ export interface HostLocalConf {
 
 /** Whether host-local is all that a configuration's `ipam` asks for. */
 export function knowsKeys(raw: Raw): boolean {
-  return isRaw(raw.ipam) && Object.keys(raw.ipam).every((key) => IPAM_KEYS.includes(key));
+  if (!isRaw(raw.ipam)) return false;
+  for (const key of Object.keys(raw.ipam)) if (!IPAM_KEYS.includes(key)) return false;
+  return true;
 }
 
 /** What DEL and GC need, whatever is wrong with the rest. */
@@ -55,27 +57,20 @@ export function readHostLocalConf(conf: PluginConf, args: string): HostLocalConf
   const runtime = objectField(conf.raw, "runtimeConfig", faults);
   const sets = readSets(ipam, runtime, faults);
   if (sets.length === 0 && faults.length === 0) faults.push("ipam.ranges: no IP ranges specified");
-  if (ONE_PER_FAMILY.includes(conf.cniVersion)) {
-    for (const family of ["ipv4", "ipv6"] as const) {
-      if (sets.filter((set) => set[0]?.family === family).length < 2) continue;
-      faults.push(`CNI version ${conf.cniVersion} does not support more than 1 address per family`);
-    }
-  }
-  for (const [i, set] of sets.entries()) {
-    const other = sets.findIndex((earlier, j) => j < i && setsOverlap(earlier, set));
-    if (other >= 0) faults.push(`range set ${i} overlaps with ${other}`);
-  }
+  checkSets(sets, conf.cniVersion, faults);
   const cni = objectField(objectField(conf.raw, "args", faults), "cni", faults, "args.cni");
   const { IP } = readCniArgs(args, ["IP", "GATEWAY"]);
-  const asked: [string, unknown][] = [
-    ...(IP ? [["CNI_ARGS IP", IP] as [string, unknown]] : []),
-    ...listField(cni, "ips", faults, "args.cni.ips").map((ip): [string, unknown] => ["args.cni.ips", ip]),
-    ...listField(runtime, "ips", faults, "runtimeConfig.ips").map((ip): [string, unknown] => ["runtimeConfig.ips", ip]),
-  ];
-  const requested = asked.flatMap(([path, ip]) => readRequested(ip, path, faults));
-  const routes = listField(ipam, "routes", faults, "ipam.routes").flatMap((route, i) =>
-    readRoute(route, `ipam.routes[${i}]`, faults),
-  );
+  const requested: Address[] = [];
+  if (IP) readRequested(IP, "CNI_ARGS IP", requested, faults);
+  for (const ip of listField(cni, "ips", faults, "args.cni.ips")) readRequested(ip, "args.cni.ips", requested, faults);
+  for (const ip of listField(runtime, "ips", faults, "runtimeConfig.ips")) {
+    readRequested(ip, "runtimeConfig.ips", requested, faults);
+  }
+  const routes: ResultRoute[] = [];
+  for (const [i, value] of listField(ipam, "routes", faults, "ipam.routes").entries()) {
+    const route = readRoute(value, `ipam.routes[${i}]`, faults);
+    if (route) routes.push(route);
+  }
   const resolvConf = textField(ipam, "resolvConf", faults, "ipam.resolvConf") || undefined;
   throwFaults("host-local", faults);
   return { directory: readDirectory(conf), sets, routes, resolvConf, requested };
@@ -83,28 +78,43 @@ export function readHostLocalConf(conf: PluginConf, args: string): HostLocalConf
 
 /** In the order in which addresses are given out of them: the runtime's, the one of the old form, those of the list. */
 function readSets(ipam: Raw, runtime: Raw, faults: string[]): RangeSet[] {
-  const listed = (raw: Raw, key: string, path: string) =>
-    listField(raw, key, faults, path).map((value, i) => readRangeSet(value, `${path}[${i}]`, faults));
+  const sets: RangeSet[] = [];
+  const addListed = (raw: Raw, key: string, path: string) => {
+    for (const [i, value] of listField(raw, key, faults, path).entries()) {
+      sets.push(readRangeSet(value, `${path}[${i}]`, faults));
+    }
+  };
+  addListed(runtime, "ipRanges", "runtimeConfig.ipRanges");
   const hasOldForm = ipam.subnet !== undefined && ipam.subnet !== null && ipam.subnet !== "";
   const old = hasOldForm ? readRange(ipam, "ipam", faults) : undefined;
-  return [
-    ...listed(runtime, "ipRanges", "runtimeConfig.ipRanges"),
-    ...(old ? [[old]] : []),
-    ...listed(ipam, "ranges", "ipam.ranges"),
-  ];
+  if (old) sets.push([old]);
+  addListed(ipam, "ranges", "ipam.ranges");
+  return sets;
+}
+
+function checkSets(sets: readonly RangeSet[], cniVersion: string, faults: string[]): void {
+  for (const [i, set] of sets.entries()) {
+    for (const [j, other] of sets.entries()) {
+      if (j >= i) break;
+      if (setsOverlap(set, other)) faults.push(`range set ${i} overlaps with ${j}`);
+      else if (set[0]?.family === other[0]?.family && ONE_PER_FAMILY.includes(cniVersion)) {
+        faults.push(`CNI version ${cniVersion} does not support more than 1 address per family`);
+      }
+    }
+  }
 }
 
 /** "10.5.1.7", or with the length of its subnet, which is not looked at. */
-function readRequested(value: unknown, path: string, faults: string[]): Address[] {
+function readRequested(value: unknown, path: string, requested: Address[], faults: string[]): void {
   const address = typeof value === "string" ? parseAddress(value.replace(/\/\d+$/, "")) : undefined;
-  if (!address) addFault(faults, path, value, "an address");
-  return address ? [address] : [];
+  if (address) requested.push(address);
+  else addFault(faults, path, value, "an address");
 }
 
-function readRoute(value: unknown, path: string, faults: string[]): ResultRoute[] {
+function readRoute(value: unknown, path: string, faults: string[]): ResultRoute | undefined {
   if (!isRaw(value)) {
     addFault(faults, path, value, 'a route as {"dst": "10.5.0.0/16"}');
-    return [];
+    return undefined;
   }
   const dstText = textField(value, "dst", faults, `${path}.dst`);
   const dst = parsePrefix(dstText ?? "");
@@ -117,5 +127,5 @@ function readRoute(value: unknown, path: string, faults: string[]): ResultRoute[
     const number = numberField(value, key, faults, `${path}.${key}`);
     if (number !== undefined) numbers[key] = number;
   }
-  return dst ? [{ dst, ...(gw && { gw }), ...numbers }] : [];
+  return dst ? { dst, ...(gw && { gw }), ...numbers } : undefined;
 }

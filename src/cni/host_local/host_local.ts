@@ -52,25 +52,19 @@ export const hostLocal: Plugin = {
 function allocate(conf: HostLocalConf, attachment: Attachment): Result {
   const { directory, sets, requested, routes, resolvConf } = conf;
   const dns = resolvConf === undefined ? {} : parseResolvConf(readResolvConf(resolvConf));
-  const wanted = sets.map((set) => requested.find((address) => rangeOf(set, address)));
-  const left = requested.filter((address) => !wanted.includes(address));
-  if (left.length > 0) {
-    throw new CniError(
-      CNI_CODE.internal,
-      `failed to allocate all requested IPs: ${left.join(" ")}; want at most one in each of ${sets.map(setText).join(" and ")}`,
-    );
-  }
+  const wanted = requested.length > 0 ? wantedIn(sets, requested) : [];
   using store = Store.open(directory);
   const held = store.heldBy(attachment);
-  const chosen = sets.map((set, i) => {
+  const chosen: Free[] = [];
+  for (const [i, set] of sets.entries()) {
     const address = wanted[i];
     try {
-      return address ? requestedIn(set, address, store) : freeIn(set, i, store, held, attachment, directory);
+      chosen.push(address ? requestedIn(set, address, store) : freeIn(set, i, store, held, attachment, directory));
     } catch (error) {
       if (!(error instanceof CniError)) throw error;
       throw new CniError(error.code, `failed to allocate for range ${i}: ${error.message}`, error.details);
     }
-  });
+  }
   const ips: ResultIp[] = [];
   try {
     for (const [i, { address, range }] of chosen.entries()) {
@@ -82,6 +76,17 @@ function allocate(conf: HostLocalConf, attachment: Attachment): Result {
     throw error;
   }
   return { interfaces: [], ips, routes, dns };
+}
+
+/** For each set the requested address that is in it. Each must be in one, and none in the same as another. */
+function wantedIn(sets: readonly RangeSet[], requested: readonly Address[]): (Address | undefined)[] {
+  const wanted = sets.map((set) => requested.find((address) => rangeOf(set, address)));
+  const left = requested.filter((address) => !wanted.includes(address));
+  if (left.length === 0) return wanted;
+  throw new CniError(
+    CNI_CODE.internal,
+    `failed to allocate all requested IPs: ${left.join(" ")}; want at most one in each of ${sets.map(setText).join(" and ")}`,
+  );
 }
 
 function requestedIn(set: RangeSet, address: Address, store: Store): Free {
@@ -104,8 +109,8 @@ function freeIn(
   { containerId }: Attachment,
   directory: string,
 ): Free {
-  const own = held.find((address) => rangeOf(set, address));
-  if (own) {
+  for (const own of held) {
+    if (!rangeOf(set, own)) continue;
     const message = `${own} has been allocated to ${containerId}, duplicate allocation is not allowed`;
     throw new CniError(CNI_CODE.internal, message);
   }

@@ -32,8 +32,9 @@ export function readRange(raw: Raw, path: string, faults: string[]): AddressRang
   const hostBits = ADDRESS_BITS[family] - prefixLength(subnet);
   if (hostBits < 2)
     addFault(faults, `${path}.subnet`, subnet, "one large enough to allocate from: two host bits or more");
-  if (networkOf(subnet) !== subnet) addFault(faults, `${path}.subnet`, subnet, `no host bits: ${networkOf(subnet)}`);
-  const base = addressNumber(prefixAddress(networkOf(subnet)));
+  const start = addressNumber(prefixAddress(subnet));
+  const base = (start >> BigInt(hostBits)) << BigInt(hostBits);
+  if (base !== start) addFault(faults, `${path}.subnet`, subnet, `no host bits: ${networkOf(subnet)}`);
   const lowest = base + 1n;
   const highest = base + (1n << BigInt(hostBits)) - (family === "ipv4" ? 2n : 1n);
   const read = (key: string): Address | undefined => {
@@ -70,16 +71,19 @@ export function readRangeSet(value: unknown, path: string, faults: string[]): Ra
     const range = isRaw(raw) ? readRange(raw, `${path}[${i}]`, faults) : undefined;
     if (!isRaw(raw)) addFault(faults, `${path}[${i}]`, raw, "a range");
     if (!range) continue;
-    const other = set.find((earlier) => earlier.family !== range.family || overlap(earlier, range));
-    if (other && other.family !== range.family) faults.push(`${path}: ranges of two families in one set`);
-    else if (other) faults.push(`${path}: ranges ${rangeText(other)} and ${rangeText(range)} overlap`);
+    for (const other of set) {
+      if (other.family !== range.family) faults.push(`${path}: ranges of two families in one set`);
+      else if (overlap(other, range))
+        faults.push(`${path}: ranges ${rangeText(other)} and ${rangeText(range)} overlap`);
+    }
     set.push(range);
   }
   return set;
 }
 
 export function setsOverlap(a: RangeSet, b: RangeSet): boolean {
-  return a.some((range) => b.some((other) => overlap(range, other)));
+  for (const range of a) for (const other of b) if (overlap(range, other)) return true;
+  return false;
 }
 
 function overlap(a: AddressRange, b: AddressRange): boolean {
@@ -90,7 +94,8 @@ function overlap(a: AddressRange, b: AddressRange): boolean {
 export function rangeOf(set: RangeSet, address: Address): AddressRange | undefined {
   const family = familyOf(address);
   const number = addressNumber(address);
-  return set.find((range) => range.family === family && range.first <= number && number <= range.last);
+  for (const range of set) if (range.family === family && range.first <= number && number <= range.last) return range;
+  return undefined;
 }
 
 /** How many addresses it can give. */

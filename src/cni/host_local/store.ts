@@ -46,7 +46,8 @@ export class Store implements Disposable {
     this.#directory = directory;
     this.#lock = lock;
     flock(lock, LOCK_EX, `${directory}/lock`);
-    this.#holders = new Map(readReservations(directory).map(({ address, holder }) => [address, holder]));
+    this.#holders = new Map();
+    for (const { address, holder } of readReservations(directory)) this.#holders.set(address, holder);
   }
 
   static open(directory: string): Store {
@@ -83,7 +84,9 @@ export class Store implements Disposable {
   }
 
   reservations(): Reservation[] {
-    return [...this.#holders].map(([address, holder]) => ({ address, holder }));
+    const reservations: Reservation[] = [];
+    for (const [address, holder] of this.#holders) reservations.push({ address, holder });
+    return reservations;
   }
 
   lastReserved(setIndex: number): Address | undefined {
@@ -119,7 +122,9 @@ export class Store implements Disposable {
   }
 
   #addressesOf(holder: string): Address[] {
-    return this.reservations().flatMap((reservation) => (reservation.holder === holder ? [reservation.address] : []));
+    const addresses: Address[] = [];
+    for (const [address, other] of this.#holders) if (other === holder) addresses.push(address);
+    return addresses;
   }
 
   #lastFile(setIndex: number): string {
