@@ -175,7 +175,7 @@ export class MessageWriter {
    */
   #attribute(type: number, length: number): number {
     const start = this.#length;
-    const size = align(NLA_HDRLEN + length);
+    const size = (NLA_HDRLEN + length + 3) & ~3;
     this.#reserve(size);
     this.#view.setUint32(start + size - 4, 0, true); // before the header, which an empty value shares these bytes with
     this.#view.setUint16(start, NLA_HDRLEN + length, true);

@@ -7,7 +7,7 @@
 import { dlopen, FFIType, type Pointer, ptr as pointerTo, read } from "bun:ffi";
 import { EINTR, SysError } from "./error.ts";
 
-const { i32, u32, u64, ptr } = FFIType;
+const { i32, i64, u32, u64, ptr } = FFIType;
 
 const { symbols: c } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: ptr },
@@ -23,6 +23,7 @@ const { symbols: c } = dlopen("libc.so.6", {
   close: { args: [i32], returns: i32 },
   read: { args: [i32, ptr, u64], returns: i32 },
   write: { args: [i32, ptr, u64], returns: i32 },
+  ftruncate: { args: [i32, i64], returns: i32 },
   fsync: { args: [i32], returns: i32 },
   getdents64: { args: [i32, ptr, u64], returns: i32 },
   mkdir: { args: [ptr, u32], returns: i32 },
@@ -208,6 +209,11 @@ export function writeFrom(fd: number, bytes: Uint8Array, subject: string): numbe
 }
 
 /** Returns when the disk has the file. */
+/** Cuts a file off, or lengthens it. */
+export function ftruncate(fd: number, length: number, subject: string): void {
+  checked(c.ftruncate(fd, length), "ftruncate", subject);
+}
+
 export function fsync(fd: number, subject: string): void {
   checked(c.fsync(fd), "fsync", subject);
 }
