@@ -66,8 +66,12 @@ export class AttributeReader {
       const length = this.#view.getUint16(start, true);
       if (length < NLA_HDRLEN || start + length > this.#end) return this.next(); // which throws
       const type = this.#view.getUint16(start + 2, true) & NLA_TYPE_MASK;
-      if (type < 32 && (types >>> type) & 1) return this.next();
       this.#next = start + ((length + 3) & ~3);
+      if (type >= 32 || ((types >>> type) & 1) === 0) continue;
+      this.#type = type;
+      this.#start = start + NLA_HDRLEN;
+      this.#stop = start + length;
+      return true;
     }
     return false;
   }

@@ -40,10 +40,10 @@ export function findLinkBrief(
   withKind = false,
 ): LinkBrief | undefined {
   try {
-    return socket.request(
+    return socket.ask(
       (writer) => getLink(writer, link),
       (message) => decodeLinkBrief(message, withKind),
-    )[0];
+    );
   } catch (error) {
     if (error instanceof AnswerError && error.errno === ENODEV) return undefined;
     throw error;

@@ -85,6 +85,27 @@ export class RequestSocket implements Disposable {
   }
 
   /**
+   * Sends the one message that `write` appends, which asks for one object, and returns what `decode` makes of it. That answer, or the kernel's no, ends the
+   * exchange: no acknowledgement is asked for, nor waited for. Throws AnswerError.
+   */
+  ask<T>(write: Write, decode: (message: MessageReader) => T): T {
+    return this.#exchange(write, (writer, sequence) => {
+      let result: { readonly decoded: T } | undefined;
+      let answer: Answer | undefined;
+      this.#sendOne(writer, sequence, 0);
+      this.#receive((message) => {
+        if (message.sequence !== sequence) return false;
+        if (message.type === NLMSG_ERROR) answer = decodeAnswer(message);
+        else result = { decoded: decode(message) };
+        return true;
+      });
+      if (answer) throw new AnswerError(answer);
+      if (!result) throw new MalformedMessage("an acknowledgement where an object was asked for");
+      return result.decoded;
+    });
+  }
+
+  /**
    * Sends the one dump request that `write` appends and returns what `decode` makes of each object. A dump that a
    * change disturbed, or whose answers did not fit, is made again.
    */

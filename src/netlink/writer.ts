@@ -50,7 +50,7 @@ export class MessageWriter {
   begin(type: number, flags: number, headerLength: number): void {
     const start = this.#length;
     const size = NLMSG_HDRLEN + align(headerLength);
-    this.#reserve(size);
+    if (this.#length + size > this.#bytes.length) this.#grow(size);
     this.#bytes.fill(0, start, start + size);
     this.#view.setUint16(start + 4, type, true);
     this.#view.setUint16(start + 6, flags | NLM_F_REQUEST, true);
@@ -95,7 +95,12 @@ export class MessageWriter {
 
   /** Also takes negative numbers, in two's complement. */
   u32(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, true);
+    const start = this.#length;
+    if (this.#length + NLA_HDRLEN + 4 > this.#bytes.length) this.#grow(NLA_HDRLEN + 4);
+    this.#view.setUint16(start, NLA_HDRLEN + 4, true);
+    this.#view.setUint16(start + 2, type, true);
+    this.#view.setUint32(start + NLA_HDRLEN, value, true);
+    this.#length = start + NLA_HDRLEN + 4;
   }
 
   /** Text with its NUL. */
@@ -143,7 +148,7 @@ export class MessageWriter {
 
   /** A struct before the attributes of a nested one: `length` bytes, a multiple of 4. */
   zeros(length: number): void {
-    this.#reserve(length);
+    if (this.#length + length > this.#bytes.length) this.#grow(length);
     this.#bytes.fill(0, this.#length, this.#length + length);
     this.#length += length;
   }
@@ -175,8 +180,8 @@ export class MessageWriter {
    */
   #attribute(type: number, length: number): number {
     const start = this.#length;
-    const size = align(NLA_HDRLEN + length);
-    this.#reserve(size);
+    const size = (NLA_HDRLEN + length + 3) & ~3;
+    if (this.#length + size > this.#bytes.length) this.#grow(size);
     this.#view.setUint32(start + size - 4, 0, true); // before the header, which an empty value shares these bytes with
     this.#view.setUint16(start, NLA_HDRLEN + length, true);
     this.#view.setUint16(start + 2, type, true);
@@ -184,10 +189,9 @@ export class MessageWriter {
     return start + NLA_HDRLEN;
   }
 
-  #reserve(size: number): void {
-    const needed = this.#length + size;
-    if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+  /** Makes room for `size` bytes more. Called only when there is none: asking for it is what a process does most often here. */
+  #grow(size: number): void {
+    const grown = new Uint8Array(Math.max(this.#length + size, this.#bytes.length * 2));
     grown.set(this.#bytes);
     this.#bytes = grown;
     this.#view = new DataView(grown.buffer);

@@ -7,7 +7,7 @@
 import { dlopen, FFIType, type Pointer, ptr as pointerTo, read } from "bun:ffi";
 import { EINTR, SysError } from "./error.ts";
 
-const { i32, u32, u64, ptr } = FFIType;
+const { i32, i64, u32, u64, ptr } = FFIType;
 
 const { symbols: c } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: ptr },
@@ -23,6 +23,7 @@ const { symbols: c } = dlopen("libc.so.6", {
   close: { args: [i32], returns: i32 },
   read: { args: [i32, ptr, u64], returns: i32 },
   write: { args: [i32, ptr, u64], returns: i32 },
+  ftruncate: { args: [i32, i64], returns: i32 },
   fsync: { args: [i32], returns: i32 },
   getdents64: { args: [i32, ptr, u64], returns: i32 },
   mkdir: { args: [ptr, u32], returns: i32 },
@@ -103,7 +104,7 @@ export function getsockname(fd: number, subject: string): Uint8Array {
 /** An option whose value is an int. */
 export function setsockopt(fd: number, level: number, option: number, value: number, subject: string): void {
   const bytes = new Int32Array([value]);
-  checked(c.setsockopt(fd, level, option, bytes, bytes.byteLength), "setsockopt", subject);
+  if (c.setsockopt(fd, level, option, bytes, bytes.byteLength) < 0) throw failed("setsockopt", subject);
 }
 
 /** An instruction of a classic BPF program; `jumpTrue` and `jumpFalse` count the instructions to step over. */
@@ -143,7 +144,7 @@ export function send(fd: number, bytes: Uint8Array, flags: number, subject: stri
   let sent: number;
   do sent = c.send(fd, bytes, bytes.length, flags);
   while (sent < 0 && errno() === EINTR);
-  checked(sent, "send", subject);
+  if (sent < 0) throw failed("send", subject);
 }
 
 /** Sends all of `bytes` as one datagram to `address`, a struct sockaddr. */
@@ -159,7 +160,8 @@ export function recv(fd: number, buffer: Uint8Array, flags: number, subject: str
   let received: number;
   do received = c.recv(fd, buffer, buffer.length, flags);
   while (received < 0 && errno() === EINTR);
-  return checked(received, "recv", subject);
+  if (received < 0) throw failed("recv", subject);
+  return received;
 }
 
 /** Reads one datagram without waiting; the negative errno when there is none or the socket failed. */
@@ -188,7 +190,9 @@ export function madvise(start: bigint, end: bigint, advice: number): void {
 
 /** A file descriptor. `mode`: permissions of a file that O_CREAT makes, less the umask. */
 export function open(path: string, flags: number, mode = 0): number {
-  return checked(c.open(terminated(path), flags | O_CLOEXEC, mode), "open", path);
+  const result = c.open(terminated(path), flags | O_CLOEXEC, mode);
+  if (result < 0) throw failed("open", path);
+  return result;
 }
 
 /** Bytes read into `buffer`; 0 at the end. */
@@ -196,7 +200,8 @@ export function readInto(fd: number, buffer: Uint8Array, subject: string): numbe
   let count: number;
   do count = c.read(fd, buffer, buffer.length);
   while (count < 0 && errno() === EINTR);
-  return checked(count, "read", subject);
+  if (count < 0) throw failed("read", subject);
+  return count;
 }
 
 /** Bytes written, which need not be all. */
@@ -204,17 +209,25 @@ export function writeFrom(fd: number, bytes: Uint8Array, subject: string): numbe
   let count: number;
   do count = c.write(fd, bytes, bytes.length);
   while (count < 0 && errno() === EINTR);
-  return checked(count, "write", subject);
+  if (count < 0) throw failed("write", subject);
+  return count;
 }
 
 /** Returns when the disk has the file. */
+/** Cuts a file off, or lengthens it. */
+export function ftruncate(fd: number, length: number, subject: string): void {
+  checked(c.ftruncate(fd, length), "ftruncate", subject);
+}
+
 export function fsync(fd: number, subject: string): void {
   checked(c.fsync(fd), "fsync", subject);
 }
 
 /** The next entries of an open directory, as many as fit `buffer` (file.ts has the layout); 0 at the end. */
 export function getdents64(fd: number, buffer: Uint8Array, subject: string): number {
-  return checked(c.getdents64(fd, buffer, buffer.length), "getdents64", subject);
+  const result = c.getdents64(fd, buffer, buffer.length);
+  if (result < 0) throw failed("getdents64", subject);
+  return result;
 }
 
 export function mkdir(path: string, mode: number): void {
@@ -256,7 +269,7 @@ export function close(fd: number): void {
 
 /** Moves the calling thread, and no other, into the namespace that `fd` is an open file of. */
 export function setns(fd: number, kind: number, subject: string): void {
-  checked(c.setns(fd, kind), "setns", subject);
+  if (c.setns(fd, kind) < 0) throw failed("setns", subject);
 }
 
 /** Takes the lock (LOCK_*) of an open file, waiting for it: this blocks the thread. Closing the file gives it back. */
@@ -267,9 +280,15 @@ export function flock(fd: number, operation: number, subject: string): void {
   checked(result, "flock", subject);
 }
 
+/** For calls that are made once or twice. A function that is called some thirty times is compiled, for which the runtime starts a thread: see `failed`. */
 function checked(result: number, call: string, subject: string): number {
-  if (result < 0) throw new SysError(call, errno(), subject);
+  if (result < 0) throw failed(call, subject);
   return result;
+}
+
+/** To be thrown when `result < 0`: what a CNI plugin calls dozens of times in its few milliseconds does without `checked`. */
+function failed(call: string, subject: string): SysError {
+  return new SysError(call, errno(), subject);
 }
 
 /** The calling thread's errno: valid directly after a call that failed. */

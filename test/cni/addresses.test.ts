@@ -1,7 +1,7 @@
 // host-local by itself, as a program, beside the reference on the same files: many at once, and ranges that are full.
 
 import { afterEach, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Host, type Json, REFERENCE } from "./runtime.ts";
 
@@ -156,4 +156,24 @@ test.each([
   expect({ exitCode, stderr, code: json.code }).toEqual({ exitCode: 1, stderr: "", code: 7 });
   expect(json.msg).toContain(message);
   expect(host.call("ADD", reference, conf, {}, target("a")).exitCode).toBe(1);
+});
+
+test("the address given last is no more than itself, also when it is shorter than the one before", () => {
+  const { host, conf, ours, target } = world({
+    subnet: "10.5.1.0/24",
+    rangeStart: "10.5.1.99",
+    rangeEnd: "10.5.1.101",
+  });
+  const last = () => readFileSync(host.path("a/net/last_reserved_ip.0"), "utf8");
+  for (const [id, address] of [
+    ["a", "10.5.1.99"],
+    ["b", "10.5.1.100"],
+    ["c", "10.5.1.101"],
+  ] as const) {
+    host.call("ADD", ours, conf, {}, target(id));
+    expect(last()).toBe(address);
+  }
+  host.call("DEL", ours, conf, {}, target("a"));
+  host.call("ADD", ours, conf, {}, target("d"));
+  expect(last()).toBe("10.5.1.99");
 });

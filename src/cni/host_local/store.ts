@@ -8,7 +8,15 @@
 // under another name and linked to its own, so that it is never seen empty.
 
 import { type Address, parseAddress } from "../../ip/address.ts";
-import { makeDirectories, namesIn, readTextIfAny, removeIfAny, unlessMissing, writeText } from "../../sys/file.ts";
+import {
+  makeDirectories,
+  namesIn,
+  overwriteText,
+  readTextIfAny,
+  removeIfAny,
+  unlessMissing,
+  writeText,
+} from "../../sys/file.ts";
 import { close, flock, LOCK_EX, link, O_CREAT, O_RDONLY, open, unlink } from "../../sys/libc.ts";
 import type { Attachment } from "../plugin.ts";
 
@@ -103,7 +111,7 @@ export class Store implements Disposable {
     link(temporary, path);
     this.#holders.set(address, holder);
     unlink(temporary);
-    writeText(this.#lastFile(setIndex), address);
+    overwriteText(this.#lastFile(setIndex), address);
   }
 
   release(address: Address): void {
