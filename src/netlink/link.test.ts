@@ -43,6 +43,13 @@ const requests: [string, (writer: MessageWriter) => void][] = [
     },
   ],
   [
+    "ip link add veth4 mtu 1450 txqueuelen 0 type veth peer name veth5 mtu 1450 txqueuelen 0",
+    (writer) => {
+      const both = { mtu: 1450, transmitQueueLength: 0 };
+      addLink(writer, { name: "veth4", ...both, info: { type: "veth", peer: { name: "veth5", ...both } } });
+    },
+  ],
+  [
     "ip link add cni0 address 02:00:00:00:00:09 index 9 type bridge forward_delay 0 ageing_time 30000",
     (writer) => {
       const info = { type: "bridge", forwardDelay: 0, ageingTime: 30_000 } as const;

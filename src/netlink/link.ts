@@ -108,6 +108,7 @@ export interface NewLink {
 export interface LinkChange {
   readonly name?: string;
   readonly mtu?: number;
+  readonly transmitQueueLength?: number;
   readonly mac?: Mac;
   /** 0 takes it out of its bridge. */
   readonly masterIndex?: number;
@@ -127,7 +128,6 @@ export function addLink(writer: MessageWriter, link: NewLink): void {
   writer.setU32(4, link.index ?? 0);
   writeFields(writer, link);
   if (link.parentIndex !== undefined) writer.u32(IFLA_LINK, link.parentIndex);
-  if (link.transmitQueueLength !== undefined) writer.u32(IFLA_TXQLEN, link.transmitQueueLength);
   writeLinkInfo(writer, IFLA_LINKINFO, link.info);
   writer.end();
 }
@@ -256,6 +256,7 @@ function writeFields(writer: MessageWriter, link: Omit<LinkChange, "info" | "por
   writer.setU32(8, flags);
   writer.setU32(12, change);
   if (link.mtu !== undefined) writer.u32(IFLA_MTU, link.mtu);
+  if (link.transmitQueueLength !== undefined) writer.u32(IFLA_TXQLEN, link.transmitQueueLength);
   if (link.mac) writer.mac(IFLA_ADDRESS, link.mac);
   if (link.masterIndex !== undefined) writer.u32(IFLA_MASTER, link.masterIndex);
   if (link.alias !== undefined) writer.bareText(IFLA_IFALIAS, link.alias);

@@ -50,6 +50,10 @@ const requests: [string, (writer: MessageWriter) => void][] = [
     (writer) => putRoute(writer, { dst: prefix("0.0.0.0/0"), gateway: address("10.9.0.254"), oif: 3 }, "add"),
   ],
   [
+    "ip route prepend 10.77.0.0/16 via 192.0.2.9 dev eth0",
+    (writer) => putRoute(writer, { dst: prefix("10.77.0.0/16"), gateway: address("192.0.2.9"), oif: 3 }, "prepend"),
+  ],
+  [
     "ip route add 10.7.0.0/16 via inet6 fe80::1 dev flannel.1",
     (writer) => putRoute(writer, { dst: prefix("10.7.0.0/16"), gateway: address("fe80::1"), oif: 7 }, "add"),
   ],
