@@ -3,6 +3,9 @@
 //
 // ADD asks IPAM first, so that a full range costs nothing; what follows is undone when a later step fails. A process that is killed leaves at most the
 // cable, the addresses and the rules, and DEL removes each without the others.
+//
+// upstream: the reference makes bridge and cable before it asks IPAM, keeps the rules of `ipMasq` when the namespace is gone at DEL, and (1.1) drops the name
+// servers that IPAM names.
 
 import type { Prefix } from "../../ip/prefix.ts";
 import { AnswerError } from "../../netlink/error.ts";
