@@ -57,8 +57,8 @@ export async function run(options: Options, version: string, log: Log, signal: A
         : undefined;
     using manager = await openManager(options, log, status, signal);
     const config = await manager.networkConfig(signal, (reason) => {
-      log.warn(`waiting: ${reason}`);
       status.set({ phase: "config", cause: reason });
+      log.warn(`waiting: ${reason}`);
     });
     setStore(status, manager.kind, true);
     log.info(`network configuration from ${manager.description}`);
