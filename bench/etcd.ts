@@ -6,6 +6,8 @@ import type { Bench } from "./bench.ts";
 import { each } from "./counts.ts";
 import { EtcdNode } from "./etcd_node.ts";
 import { settle } from "./machine.ts";
+import type { Daemon } from "./node.ts";
+import type { Observer } from "./observer.ts";
 import { cpuSeconds, growth, memoryOf, usageOf } from "./process.ts";
 import type { Table } from "./table.ts";
 
@@ -68,13 +70,39 @@ function growthOf(
   return new Map(grown.filter(([, count]) => count > 0));
 }
 
+/** A flanneld that has programmed a few peers, and what it stands on; everything ends with it, the daemon first. */
+class Place implements AsyncDisposable {
+  readonly etcd: EtcdNode;
+  readonly observer: Observer;
+  readonly daemon: Daemon;
+  readonly #all: AsyncDisposableStack;
+
+  private constructor(etcd: EtcdNode, observer: Observer, daemon: Daemon, all: AsyncDisposableStack) {
+    this.etcd = etcd;
+    this.observer = observer;
+    this.daemon = daemon;
+    this.#all = all;
+  }
+
+  static async open(flanneld: string): Promise<Place> {
+    await using stack = new AsyncDisposableStack();
+    const etcd = stack.use(await EtcdNode.open());
+    await etcd.order({ verb: "fill", from: 0, count: FEW, parallel: 1 });
+    const observer = stack.use(await etcd.node.observe());
+    const standing = await observer.expect({ made: each(FEW) });
+    const daemon = stack.use(etcd.node.start(flanneld));
+    await standing.seen;
+    return new Place(etcd, observer, daemon, stack.move());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#all.disposeAsync();
+  }
+}
+
 async function puts({ flanneld, runs, signal, say }: Bench): Promise<Table> {
-  await using etcd = await EtcdNode.open();
-  await etcd.order({ verb: "fill", from: 0, count: FEW, parallel: 1 });
-  await using observer = await etcd.node.observe();
-  const standing = await observer.expect({ made: each(FEW) });
-  await using daemon = etcd.node.start(flanneld);
-  await standing.seen;
+  await using place = await Place.open(flanneld);
+  const { etcd, observer, daemon } = place;
   await daemon.idle();
   const put: number[] = [];
   const route: number[] = [];
@@ -112,12 +140,8 @@ async function puts({ flanneld, runs, signal, say }: Bench): Promise<Table> {
 }
 
 async function bursts({ flanneld, runs, signal, say }: Bench): Promise<Table> {
-  await using etcd = await EtcdNode.open();
-  await etcd.order({ verb: "fill", from: 0, count: FEW, parallel: 1 });
-  await using observer = await etcd.node.observe();
-  const standing = await observer.expect({ made: each(FEW) });
-  await using daemon = etcd.node.start(flanneld);
-  await standing.seen;
+  await using place = await Place.open(flanneld);
+  const { etcd, observer, daemon } = place;
   const write: number[] = [];
   const all: number[] = [];
   const cpu: number[] = [];
@@ -152,12 +176,8 @@ async function bursts({ flanneld, runs, signal, say }: Bench): Promise<Table> {
 }
 
 async function rests({ flanneld, say }: Bench): Promise<Table> {
-  await using etcd = await EtcdNode.open();
-  await etcd.order({ verb: "fill", from: 0, count: FEW, parallel: 1 });
-  await using observer = await etcd.node.observe();
-  const standing = await observer.expect({ made: each(FEW) });
-  await using daemon = etcd.node.start(flanneld);
-  await standing.seen;
+  await using place = await Place.open(flanneld);
+  const { daemon } = place;
   await Bun.sleep(AFTER_START_MS);
   say(`etcd: at rest for ${REST_MS / 1000} s`);
   const begun = performance.now();

@@ -21,6 +21,9 @@ const PAUSE_MS = 30;
 const RESTS = 3;
 const REST_MS = 12_000;
 
+/** Nobody writes firewall rules, which v0.7.1 does not know for forwarding. */
+const NO_RULES = ["--iptables-forward-rules=false"];
+
 interface Contender {
   readonly name: string;
   readonly executable: string;
@@ -45,7 +48,7 @@ export async function interop(bench: Bench): Promise<readonly Table[]> {
   const ours: Contender = {
     name: "ours",
     executable: bench.flanneld,
-    flags: [],
+    flags: NO_RULES,
     routeProtocol: ROUTE_PROTOCOL,
     makes: ["neighbour", "fdb", "nexthop", "route"],
   };
@@ -54,7 +57,7 @@ export async function interop(bench: Bench): Promise<readonly Table[]> {
     const go: Contender = {
       name: "Go",
       executable: FLANNEL_GO,
-      flags: ["--iptables-forward-rules=false"], // ours writes no rules either
+      flags: NO_RULES,
       routeProtocol: RTPROT_BOOT,
       makes: ["neighbour", "fdb", "route"],
     };

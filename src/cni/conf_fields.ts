@@ -7,6 +7,24 @@ import { CNI_CODE, CniError } from "./cni_error.ts";
 
 export type Raw = Readonly<Record<string, unknown>>;
 
+/** What every plugin may be given, by the specification and by libcni. */
+export const KEYS_OF_ALL: readonly string[] = [
+  "cniVersion",
+  "cniVersions",
+  "name",
+  "type",
+  "ipam",
+  "dns",
+  "args",
+  "capabilities",
+  "runtimeConfig",
+  "prevResult",
+  "disableCheck",
+  "disableGC",
+  "cni.dev/valid-attachments",
+  "cni.dev/attachments",
+];
+
 /** Appends "KEY: got VALUE, want WHAT". */
 export function addFault(faults: string[], key: string, got: unknown, want: string): void {
   faults.push(`${key}: got ${JSON.stringify(got)}, want ${want}`);

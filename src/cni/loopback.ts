@@ -9,28 +9,12 @@ import { RequestSocket } from "../netlink/socket.ts";
 import { EINVAL, ENOENT, SysError } from "../sys/error.ts";
 import { inNamespace } from "../sys/netns.ts";
 import { CNI_CODE, CniError } from "./cni_error.ts";
-import type { Raw } from "./conf_fields.ts";
+import { KEYS_OF_ALL, type Raw } from "./conf_fields.ts";
 import type { Plugin } from "./plugin.ts";
 import type { ResultIp } from "./result.ts";
 
 const NAME = "lo";
 const NO_MAC = "00:00:00:00:00:00";
-/** It has no keys of its own, and looks at none of these but prevResult. */
-const KEYS = [
-  ...[
-    "cniVersion",
-    "cniVersions",
-    "name",
-    "type",
-    "ipam",
-    "dns",
-    "args",
-    "capabilities",
-    "runtimeConfig",
-    "prevResult",
-  ],
-  ...["disableCheck", "disableGC", "cni.dev/valid-attachments", "cni.dev/attachments"],
-];
 
 export const loopback: Plugin = {
   type: "loopback",
@@ -74,7 +58,7 @@ export const loopback: Plugin = {
 
 /** Whether the built-in plugin does all that a configuration asks for. */
 export function knowsKeys(raw: Raw): boolean {
-  return Object.keys(raw).every((key) => KEYS.includes(key));
+  return Object.keys(raw).every((key) => KEYS_OF_ALL.includes(key));
 }
 
 function loopbackOf(socket: RequestSocket): LinkMessage {

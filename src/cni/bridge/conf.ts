@@ -6,6 +6,7 @@ import { readCniArgs } from "../cni_args.ts";
 import {
   addFault,
   booleanField,
+  KEYS_OF_ALL,
   numberField,
   objectField,
   type Raw,
@@ -18,21 +19,8 @@ import type { ResultDns } from "../result.ts";
 
 const DEFAULT_BRIDGE = "cni0";
 
-/** What every plugin may be given, and what this one looks at. */
 const KEYS = [
-  ...[
-    "cniVersion",
-    "cniVersions",
-    "name",
-    "type",
-    "ipam",
-    "dns",
-    "args",
-    "capabilities",
-    "runtimeConfig",
-    "prevResult",
-  ],
-  ...["disableCheck", "disableGC", "cni.dev/valid-attachments", "cni.dev/attachments"],
+  ...KEYS_OF_ALL,
   ...["bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "mtu", "hairpinMode", "promiscMode"],
 ];
 /** Known as long as they ask for nothing. */
