@@ -5,7 +5,8 @@ import type { Address } from "../ip/address.ts";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Lease, Refusal } from "../lease/lease.ts";
-import type { KernelObject, Link } from "../state/object.ts";
+import type { BackendObject } from "../state/backend_object.ts";
+import type { KernelObject, Link, LinkInfo } from "../state/object.ts";
 
 /** A route of the external interface that is not ours. */
 export interface HostRoute {
@@ -33,18 +34,36 @@ export interface HostFacts {
 
 export type RandomBytes = (length: number) => Uint8Array;
 
+/** What an identity can be known from. */
+export interface IdentitySources {
+  /** Backend data of the stored lease; none when it is another backend's. */
+  readonly stored: PerFamily<unknown>;
+  /** Links of flannel's kinds that exist. */
+  readonly links: readonly Link[];
+  /** Text of the secret file; undefined when there is none. */
+  readonly secret: string | undefined;
+}
+
 /** C: the backend's configuration; I: this node's identity, that is what must be known before its lease is written (MAC, key). */
 export interface Backend<C, I> {
   /** As in the network configuration, lower case. */
   readonly type: string;
+  /** BackendType of its leases; "": none, as upstream's udp and alloc have it. */
+  readonly leaseType: string;
   /** Options in the `Backend` object beside `Type`, as documented. */
   readonly optionNames: readonly string[];
+  /** Kinds that its objects are of beside those of every network; each has a driver of its own. */
+  readonly kinds?: readonly BackendObject["kind"][];
   /** Reads the `Backend` object of the network configuration, which messages call `where`. Throws ConfigError naming every fault. */
   config(raw: unknown, where?: string): C;
   /** Names of the links that are ours, existing or not. */
   linkNames(config: C): readonly string[];
-  /** What is known of the identity: stored backend data first (peers know it), then existing links. */
-  known(config: C, stored: PerFamily<unknown>, links: readonly Link[]): Partial<I>;
+  /** Whether a link looks like this backend's under some configuration: what a changed configuration leaves behind is known by it. */
+  ownsLink(name: string, type: LinkInfo["type"]): boolean;
+  /** A file that keeps a secret of the identity between runs, mode 0400. */
+  readonly secretFile?: { path(config: C): string; text(identity: I): string };
+  /** What is known of the identity: stored backend data first (peers know it), then what else there is. */
+  known(config: C, sources: IdentitySources): Partial<I>;
   /** Completes the identity. */
   identity(known: Partial<I>, random: RandomBytes): I;
   /** BackendData and BackendV6Data of the own lease, for the families in use. */

@@ -1,10 +1,14 @@
 // The list of backends. A type that upstream has and this version has not is told apart from one that nobody has.
 
 import { ConfigError } from "../config/fault.ts";
+import type { BackendObject } from "../state/backend_object.ts";
+import type { LinkInfo } from "../state/object.ts";
 import type { Backend } from "./backend.ts";
 import { vxlan } from "./vxlan.ts";
 
-const BACKENDS: readonly Backend<unknown, unknown>[] = [vxlan as Backend<unknown, unknown>];
+const BACKENDS = [
+  vxlan, //
+] as readonly Backend<unknown, unknown>[];
 
 /** The backend of a network configuration's `Backend.Type` (lower case). Throws ConfigError naming the ones there are. */
 export function backendOfType(type: string, where: string): Backend<unknown, unknown> {
@@ -12,4 +16,14 @@ export function backendOfType(type: string, where: string): Backend<unknown, unk
   if (backend) return backend;
   const known = BACKENDS.map((candidate) => candidate.type).join(", ");
   throw new ConfigError([{ where, got: `"${type}"`, want: `a backend of this version: ${known}` }]);
+}
+
+/** Whether a link looks like one of some backend's. */
+export function looksLikeOurs(name: string, type: LinkInfo["type"]): boolean {
+  return BACKENDS.some((backend) => backend.ownsLink(name, type));
+}
+
+/** Kinds with drivers of their own that a backend uses; none for a type that there is not. */
+export function kindsOfType(type: string | undefined): readonly BackendObject["kind"][] {
+  return BACKENDS.find((backend) => backend.type === type)?.kinds ?? [];
 }

@@ -144,7 +144,10 @@ describe("identity", () => {
   ];
   for (const row of rows) {
     test(`is ${row.name}`, () => {
-      const identity = vxlan.identity(vxlan.known(CONFIG, row.stored, row.links), random);
+      const identity = vxlan.identity(
+        vxlan.known(CONFIG, { stored: row.stored, links: row.links, secret: undefined }),
+        random,
+      );
       expect(identity.mac.ipv4 as string).toBe(row.mac);
     });
   }

@@ -7,13 +7,13 @@
 
 import { readBackendOptions } from "../config/backend_options.ts";
 import type { Fields } from "../config/json_fields.ts";
-import type { Address } from "../ip/address.ts";
 import { ADDRESS_BITS, type Family, familiesOf, mapFamilies, type PerFamily } from "../ip/family.ts";
 import { isUnicastMac, type Mac, macFromRandom, parseMac } from "../ip/mac.ts";
-import { containsAddress, makePrefix, prefixAddress, prefixLength } from "../ip/prefix.ts";
+import { makePrefix, prefixAddress } from "../ip/prefix.ts";
 import { type Lease, type Refusal, refusal } from "../lease/lease.ts";
 import type { KernelObject } from "../state/object.ts";
 import type { Backend, HostFacts } from "./backend.ts";
+import { isDirectlyConnected, otherBackend, routeVia } from "./peer.ts";
 
 export interface VxlanConfig {
   readonly vni: number;
@@ -51,6 +51,8 @@ function deviceName(vni: number, family: Family): string {
 export const vxlan: Backend<VxlanConfig, VxlanIdentity> = {
   type: "vxlan",
 
+  leaseType: "vxlan",
+
   optionNames: Object.keys(OPTIONS),
 
   config(raw, where) {
@@ -67,7 +69,9 @@ export const vxlan: Backend<VxlanConfig, VxlanIdentity> = {
 
   linkNames: (config) => [deviceName(config.vni, "ipv4"), deviceName(config.vni, "ipv6")],
 
-  known(config, stored, links) {
+  ownsLink: (name, type) => type === "vxlan" && /^flannel(-v6)?\.\d+$/.test(name),
+
+  known(config, { stored, links }) {
     const fromLinks = (family: Family) => links.find((link) => link.name === deviceName(config.vni, family))?.mac;
     const ipv4 = storedMac(stored.ipv4) ?? fromLinks("ipv4");
     const ipv6 = storedMac(stored.ipv6) ?? fromLinks("ipv6");
@@ -118,9 +122,8 @@ export const vxlan: Backend<VxlanConfig, VxlanIdentity> = {
   },
 
   peer(config, identity, own, peer, facts) {
-    if (peer.backendType !== "vxlan") {
-      return refusal(`its BackendType is "${peer.backendType}", this node runs vxlan`);
-    }
+    const other = otherBackend(peer, "vxlan");
+    if (other) return other;
     const objects: KernelObject[] = [];
     for (const family of familiesOf(own.subnet)) {
       const part = peerInFamily(config, identity, peer, facts, family);
@@ -143,7 +146,7 @@ function peerInFamily(
   const publicIp = peer.publicIp[family];
   if (!subnet || !publicIp) return [];
   if (config.directRouting && isDirectlyConnected(publicIp, facts)) {
-    return hop(subnet, facts.external.name, publicIp, false, facts);
+    return routeVia(subnet, facts.external.name, publicIp, false, facts);
   }
   const data = peer.backendData[family];
   const mac = storedMac(data);
@@ -155,31 +158,8 @@ function peerInFamily(
   return [
     { kind: "neighbour", dev, address: gateway, mac },
     { kind: "fdb", dev, mac, dst: publicIp },
-    ...hop(subnet, dev, gateway, true, facts),
+    ...routeVia(subnet, dev, gateway, true, facts),
   ];
-}
-
-/** A route to a peer's subnet, through a nexthop object where the kernel has them: plain routes of many gateways take quadratic time to add. */
-function hop(
-  dst: NonNullable<Lease["subnet"]["ipv4"]>,
-  dev: string,
-  gateway: Address,
-  onlink: boolean,
-  facts: HostFacts,
-): KernelObject[] {
-  if (!facts.nexthopObjects) return [{ kind: "route", dst, dev, gateway, onlink, form: "plain" }];
-  return [
-    { kind: "nexthop", dev, gateway, onlink },
-    { kind: "route", dst, dev, gateway, onlink, form: "object" },
-  ];
-}
-
-/** Whether the most specific route of the external interface to `address` has no gateway. */
-function isDirectlyConnected(address: Address, facts: HostFacts): boolean {
-  const covering = facts.external.routes.filter((route) => containsAddress(route.dst, address));
-  const longest = Math.max(...covering.map((route) => prefixLength(route.dst)));
-  const best = covering.filter((route) => prefixLength(route.dst) === longest);
-  return best.length > 0 && best.every((route) => route.gateway === undefined);
 }
 
 /** Bytes of the largest inner packet. The kernel takes no more than the parent's MTU less the overhead. */

@@ -8,7 +8,6 @@ import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
 import { type FirewallFacts, ownNetworks, type RuleChoice, ruleDrivers } from "./firewall.ts";
 import type { Log } from "./log.ts";
-import type { Plan } from "./prepare.ts";
 import { reportReconcile } from "./report.ts";
 
 /** What the kernel's drivers are told of the firewall. */
@@ -21,6 +20,16 @@ export interface FirewallPart {
   readonly resyncMs: number;
 }
 
+export interface KernelParts {
+  /** Names of our links, existing or not. */
+  readonly links: ReadonlySet<string>;
+  readonly networks: PerFamily<Prefix>;
+  readonly nexthopObjects: boolean;
+  readonly firewall: FirewallPart;
+  /** Of what only some backends make; ended with this object. */
+  readonly drivers: readonly Driver[];
+}
+
 /** Sysctls change without a message; as often as upstream looks after iptables. */
 const SYSCTL_PERIOD_MS = 5_000;
 
@@ -29,20 +38,17 @@ export class Kernel implements Disposable {
   readonly nexthopObjects: boolean;
   /** Whether there is a data plane, from before this began or since: then a failure must not take away what works. */
   stands: boolean;
-  readonly #drivers: readonly (Driver & Disposable)[];
+  readonly #drivers: readonly Driver[];
   readonly #stop = new AbortController();
   #hostChanged: () => void = () => {};
   #changedMeanwhile = false;
 
   constructor(
-    { backend, backendConfig, networks }: Plan,
-    nexthopObjects: boolean,
-    firewall: FirewallPart,
+    { links, networks, nexthopObjects, firewall, drivers }: KernelParts,
     log: Log,
     onTroubles: (count: number) => void,
   ) {
     this.nexthopObjects = nexthopObjects;
-    const links = new Set(backend.linkNames(backendConfig));
     const sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
     const rtnetlink = new RtnetlinkDriver({
       ownership: { links, networks },
@@ -55,7 +61,7 @@ export class Kernel implements Disposable {
     });
     const { choice, facts, previous, resyncMs } = firewall;
     const rules = ruleDrivers(choice, facts, ownNetworks(networks, previous), { periodMs: resyncMs });
-    this.#drivers = [rtnetlink, sysctls, ...rules];
+    this.#drivers = [rtnetlink, sysctls, ...drivers, ...rules];
     this.stands = [...links].some((name) => rtnetlink.stands(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {

@@ -22,6 +22,8 @@ import { ipv4NeededBy } from "../subnet/registry_manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
 import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
+import { settleIdentity } from "./identity.ts";
+import { ownLinks } from "./leftovers.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 
@@ -60,7 +62,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const choice = chooseRules(plan.config, options, facts);
   const { planner, remarks } = await wantedState(plan, place, choice, registry, signal);
 
-  const links = new Set(plan.backend.linkNames(plan.backendConfig));
+  const links = ownLinks(plan, host.view(), {});
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
   using sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
   sysctls.lookAfter(planner.desired.values());
@@ -116,11 +118,10 @@ async function wantedState(
     subnet = chosen;
     remarks.push(`no lease yet: as if it were ${formatLeaseKey(subnet)}, flanneld takes a free one at random`);
   }
-  const known = backend.known(backendConfig, held?.attributes?.backendData ?? {}, links);
-  const identity = backend.identity(known, (length) => crypto.getRandomValues(new Uint8Array(length)));
+  const identity = settleIdentity(plan, held?.attributes?.backendData ?? {}, links, "look");
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
-  const own = { key, subnet, publicIp, backendType: backend.type, backendData, expiresAt: undefined };
+  const own = { key, subnet, publicIp, backendType: backend.leaseType, backendData, expiresAt: undefined };
   const bound = bindBackend(backend, backendConfig, identity, own, facts);
   const planner = new Planner({ ...bound, node: [...bound.node, ...rulesOf(rules, networks, subnet)] });
   const builder = new LeaseSetBuilder({ networks, own, hostAddresses: facts.addresses });

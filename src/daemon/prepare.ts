@@ -38,7 +38,7 @@ export function planOf(config: NetworkConfig, source: string): Plan {
 export interface Place {
   readonly external: ExternalInterface;
   readonly facts: HostFacts;
-  /** vxlan links that exist. */
+  /** Links of flannel's kinds that exist. */
   readonly links: readonly Link[];
 }
 
@@ -53,10 +53,10 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
-  return { external, facts: readFacts(host, view, external, nexthopObjects), links: vxlanLinks(view) };
+  return { external, facts: readFacts(host, view, external, nexthopObjects), links: knownLinks(view) };
 }
 
-function vxlanLinks(view: HostView): Link[] {
+function knownLinks(view: HostView): Link[] {
   const table = new LinkTable();
   for (const link of view.links) table.set(link);
   return view.links.map((link) => linkFromMessage(link, table)).filter((link) => link !== undefined);

@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { kindsOfType } from "../backend/backends.ts";
 import { bindBackend, Planner } from "../backend/planner.ts";
 import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
@@ -12,12 +13,15 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Lease } from "../lease/lease.ts";
 import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
+import { openBackendDrivers } from "./backend_drivers.ts";
 import { sameFacts } from "./facts.ts";
 import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./firewall.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
+import { settleIdentity } from "./identity.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
+import { ownLinks } from "./leftovers.ts";
 import type { Log } from "./log.ts";
 import { openManager, setStore } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
@@ -75,7 +79,12 @@ export async function run(options: Options, version: string, log: Log, signal: A
       previous: before.network,
       resyncMs: options.iptablesResync * 1000,
     };
-    using kernel = new Kernel(plan, host.hasNexthopObjects(), firewall, log, (failing) => status.set({ failing }));
+    const kinds = [...(plan.backend.kinds ?? []), ...kindsOfType(status.previousBackend)];
+    const context = { networks: plan.networks, directory: dirname(options.subnetFile), log };
+    const drivers = await openBackendDrivers(kinds, context);
+    const links = ownLinks(plan, host.view(), before.network);
+    const parts = { links, networks: plan.networks, nexthopObjects: host.hasNexthopObjects(), firewall, drivers };
+    using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);
     await work({ options, log, signal, status, manager, plan, rules, host, kernel }, previous);
@@ -102,13 +111,12 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     status.set({ phase: "lease", publicIp: external.publicIp });
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
-      const data = stored.backendType === backend.type ? (stored.backendData ?? {}) : {};
-      const known = backend.known(backendConfig, data, links);
-      identity = backend.identity(known, (length) => crypto.getRandomValues(new Uint8Array(length)));
+      const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
+      identity = settleIdentity(plan, data, links);
     }
     const attributes = {
       publicIp: external.publicIp,
-      backendType: backend.type,
+      backendType: backend.leaseType,
       backendData: backend.leaseData(backendConfig, identity, networks),
     };
     const own = await manager.acquire(config, { attributes, previous: wished }, signal);

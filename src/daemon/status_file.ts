@@ -1,7 +1,7 @@
 // Keeps status.json true: written at once when phase or cause changes, and within a second when only counts do.
 
 import { readFileSync } from "node:fs";
-import { formatStatus, type Status } from "../config/status.ts";
+import { formatStatus, parseStatus, type Status } from "../config/status.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 
 const COUNTS_MS = 1_000;
@@ -14,6 +14,8 @@ export class StatusFile {
   readonly #onWrite: (status: Status) => void;
   #status: Status;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Backend of the run before, as its file tells. */
+  readonly previousBackend: string | undefined;
 
   /** `onWrite` is told each status that is written. */
   constructor(
@@ -25,6 +27,7 @@ export class StatusFile {
     this.#path = path;
     this.#onWrite = onWrite;
     this.#onError = onError;
+    this.previousBackend = backendIn(path);
     const since = new Date().toISOString();
     this.#status = { version, pid: process.pid, startTime: processStartTime(), phase: "config", since };
   }
@@ -62,4 +65,12 @@ export class StatusFile {
 function processStartTime(): number {
   const stat = readFileSync("/proc/self/stat", "utf8");
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+}
+
+function backendIn(path: string): string | undefined {
+  try {
+    return parseStatus(readFileSync(path, "utf8"))?.backend;
+  } catch {
+    return undefined; // a first start
+  }
 }

@@ -1,15 +1,23 @@
 // From an operation to the rtnetlink message that does it. Each names its command (state/print.ts prints the same).
 
-import type { RuleSet } from "../firewall/rule.ts";
 import { type Prefix, prefixFamily } from "../ip/prefix.ts";
 import { deleteAddress, IFA_F_NODAD, putAddress } from "../netlink/address.ts";
 import { deleteFdb, putFdb } from "../netlink/fdb.ts";
 import { addLink, changeLink, deleteLink } from "../netlink/link.ts";
+import type { NewLinkInfo } from "../netlink/link_info.ts";
 import { deleteNeighbour, putNeighbour } from "../netlink/neighbour.ts";
 import { deleteNexthop, putNexthop, RTNH_F_ONLINK } from "../netlink/nexthop.ts";
 import { deleteRoute, putRoute } from "../netlink/route.ts";
 import type { MessageWriter } from "../netlink/writer.ts";
-import { differences, isRuleSet, type KernelObject, type Link, type Route, type VxlanInfo } from "../state/object.ts";
+import {
+  differences,
+  isNetworkObject,
+  type KernelObject,
+  type Link,
+  type LinkInfo,
+  type NetworkObject,
+  type Route,
+} from "../state/object.ts";
 import type { Change } from "../state/operation.ts";
 import { ROUTE_PROTOCOL } from "../state/print.ts";
 import type { LinkTable } from "./links.ts";
@@ -31,7 +39,7 @@ export function encodeOperation(
       ? encodeLinkChange(writer, object, operation.actual, links)
       : encodeLink(writer, object, verb, links);
   }
-  if (isRuleSet(object)) return { obstacle: `${object.kind} rules are not rtnetlink's` };
+  if (!isNetworkObject(object)) return { obstacle: `a ${object.kind} is not rtnetlink's` };
   const index = links.indexOf(object.dev);
   if (index === undefined)
     return verb === "delete" ? { alreadyGone: true } : { obstacle: `there is no link ${object.dev}` };
@@ -45,10 +53,10 @@ function encodeLink(writer: MessageWriter, link: Link, verb: string, links: Link
     deleteLink(writer, index); // ip link delete NAME
     return undefined;
   }
-  const parentIndex = links.indexOf(link.info.parent);
-  if (parentIndex === undefined) return { obstacle: `there is no link ${link.info.parent} to carry its packets` };
   const { name, mac, mtu } = link;
-  addLink(writer, { name, mac, mtu, info: vxlanOptions(link.info, parentIndex) }); // ip link add NAME type vxlan …
+  const info = newLinkInfo(link.info, links);
+  if ("obstacle" in info) return info;
+  addLink(writer, { name, mtu, info, ...(mac && { mac }) }); // ip link add NAME type vxlan …
   return undefined;
 }
 
@@ -62,20 +70,32 @@ function encodeLinkChange(
   const index = links.indexOf(link.name);
   if (index === undefined) return { obstacle: `there is no link ${link.name}` };
   const fields = differences(link, actual);
-  if (fields.includes("learning")) changeLink(writer, index, { info: { type: "vxlan", learning: link.info.learning } });
-  const [mac, mtu] = [fields.includes("mac"), fields.includes("mtu")];
-  if (mac || mtu) changeLink(writer, index, { ...(mac && { mac: link.mac }), ...(mtu && { mtu: link.mtu }) });
+  if (fields.includes("learning") && link.info.type === "vxlan")
+    changeLink(writer, index, { info: { type: "vxlan", learning: link.info.learning } });
+  const [mac, mtu] = [fields.includes("mac") && link.mac, fields.includes("mtu")];
+  if (mac || mtu) changeLink(writer, index, { ...(mac && { mac }), ...(mtu && { mtu: link.mtu }) });
   return undefined; // ip link set NAME type vxlan …; ip link set NAME address|mtu …
 }
 
-function vxlanOptions(info: VxlanInfo, parentIndex: number) {
-  const { type, vni, port, learning, gbp, local } = info;
-  return { type, vni, port, learning, gbp, parentIndex, ...(local && { local }) };
+function newLinkInfo(info: LinkInfo, links: LinkTable): NewLinkInfo | { readonly obstacle: string } {
+  switch (info.type) {
+    case "vxlan": {
+      const parentIndex = links.indexOf(info.parent);
+      if (parentIndex === undefined) return { obstacle: `there is no link ${info.parent} to carry its packets` };
+      const { type, vni, port, learning, gbp, local } = info;
+      return { type, vni, port, learning, gbp, parentIndex, ...(local && { local }) };
+    }
+    case "wireguard":
+      return { type: "other", name: "wireguard" };
+    case "ipip":
+    case "tun":
+      return { obstacle: `a ${info.type} device is not made this way` };
+  }
 }
 
 function encodePut(
   writer: MessageWriter,
-  object: Exclude<KernelObject, Link | RuleSet>,
+  object: Exclude<NetworkObject, Link>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {
@@ -132,7 +152,7 @@ function encodeRoute(writer: MessageWriter, route: Route, oif: number, ids: Next
 
 function encodeDelete(
   writer: MessageWriter,
-  object: Exclude<KernelObject, Link | RuleSet>,
+  object: Exclude<NetworkObject, Link>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {

@@ -85,7 +85,9 @@ export class FakeKernel implements Driver {
   }
 
   #refusal(object: KernelObject): string | undefined {
-    if (object.kind === "link") return this.#parents.has(object.info.parent) ? undefined : "ENODEV";
+    if (object.kind === "link") {
+      return !("parent" in object.info) || this.#parents.has(object.info.parent) ? undefined : "ENODEV";
+    }
     if (!("dev" in object) || this.#parents.has(object.dev)) return undefined;
     if (!this.#world.has(objectKey.link(object.dev))) return "ENODEV";
     if (object.kind !== "nexthop" && object.kind !== "route") return undefined;
@@ -99,6 +101,7 @@ export class FakeKernel implements Driver {
 
   /** A vxlan's MTU ends where its parent's packets do. */
   #clamp(link: Extract<KernelObject, { kind: "link" }>): number {
+    if (link.info.type !== "vxlan") return link.mtu;
     const overhead = link.info.local?.includes(":") ? 70 : 50;
     return Math.min(link.mtu, (this.#parents.get(link.info.parent) ?? 0) - overhead);
   }
@@ -136,12 +139,7 @@ export class FakeKernel implements Driver {
         takes(["route"], (other) => on(object.dev)(other) && "gateway" in other && other.gateway === object.gateway);
         this.#doubtLater("route");
         break;
-      case "sysctl":
-      case "neighbour":
-      case "fdb":
-      case "route":
-      case "nftables":
-      case "iptables":
+      default:
         break;
     }
     this.#notify(() => this.mirror.lose(object.kind, key));

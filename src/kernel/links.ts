@@ -1,7 +1,7 @@
-// Which index each link of the host has, and what a vxlan link looks like as a kernel object. Objects name devices; messages number them.
+// Which index each link of the host has, and what a link of flannel's looks like as a kernel object. Objects name devices; messages number them.
 
 import type { LinkMessage } from "../netlink/link.ts";
-import type { Link } from "../state/object.ts";
+import type { Link, LinkInfo } from "../state/object.ts";
 
 export class LinkTable {
   readonly #names = new Map<number, string>();
@@ -31,26 +31,26 @@ export class LinkTable {
   }
 }
 
-/** A vxlan link as a kernel object; undefined for links of other kinds. */
+/** A link of a kind that flannel makes as a kernel object; undefined for links of other kinds. */
 export function linkFromMessage(message: LinkMessage, links: LinkTable): Link | undefined {
-  const { info, mac, mtu, name } = message;
-  if (info?.type !== "vxlan" || !mac || mtu === undefined) return undefined;
-  const parent = info.parentIndex === undefined ? undefined : links.nameOf(info.parentIndex);
-  return {
-    kind: "link",
-    name,
-    mac,
-    mtu,
-    info: {
-      type: "vxlan",
-      vni: info.vni,
-      parent: parent ?? "",
-      local: info.local,
-      port: info.port,
-      learning: info.learning,
-      gbp: info.gbp,
-      group: info.group,
-      l2miss: info.l2miss,
-    },
-  };
+  const { mac, mtu, name } = message;
+  const info = infoFromMessage(message, links);
+  if (!info || mtu === undefined || (info.type === "vxlan" && !mac)) return undefined;
+  return { kind: "link", name, mac: info.type === "vxlan" ? mac : undefined, mtu, info };
+}
+
+function infoFromMessage({ info }: LinkMessage, links: LinkTable): LinkInfo | undefined {
+  switch (info?.type) {
+    case "vxlan": {
+      const { type, vni, local, port, learning, gbp, group, l2miss, parentIndex } = info;
+      const parent = parentIndex === undefined ? undefined : links.nameOf(parentIndex);
+      return { type, vni, parent: parent ?? "", local, port, learning, gbp, group, l2miss };
+    }
+    case "tun":
+      return info.mode === "tun" ? { type: "tun" } : undefined;
+    case "other":
+      return info.name === "wireguard" ? { type: "wireguard" } : undefined;
+    default:
+      return undefined;
+  }
 }

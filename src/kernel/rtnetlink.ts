@@ -200,7 +200,7 @@ export class RtnetlinkDriver implements Driver {
     if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
     // A vxlan opens its socket only when it is set up.
     const link = object.kind === "up" ? this.mirror.get(objectKey.link(object.dev))?.object : undefined;
-    if (link?.kind !== "link" || errno !== EADDRINUSE) return undefined;
+    if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
     return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
   }
 
@@ -374,6 +374,9 @@ function isGone(errno: number): boolean {
   return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
 }
 
-function takenAdvice({ name, info: { vni, port } }: Link): string {
-  return `another link has the name ${name}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
+function takenAdvice({ name, info }: Link): string {
+  const other = `another link has the name ${name}`;
+  if (info.type !== "vxlan") return `${other}: see ip -d link show ${name}`;
+  const { vni, port } = info;
+  return `${other}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
 }

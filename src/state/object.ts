@@ -9,6 +9,7 @@ import type { Address } from "../ip/address.ts";
 import type { Family } from "../ip/family.ts";
 import type { Mac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
+import type { BackendObject } from "./backend_object.ts";
 
 /** What `ip -d link show` calls the kind of a link, with the options that flannel sets. */
 export interface VxlanInfo {
@@ -28,13 +29,36 @@ export interface VxlanInfo {
   readonly l2miss: boolean;
 }
 
+/** A TUN device, made persistent: it outlives the packet loop that has it open, so that addresses and routes stand through a restart. */
+export interface TunInfo {
+  readonly type: "tun";
+}
+
+/** An IP-in-IP device (RFC 2003) with any remote: the gateway of a route says where its packets go. */
+export interface IpipInfo {
+  readonly type: "ipip";
+  /** Device that carries the encapsulated packets. */
+  readonly parent: string;
+  readonly local: Address | undefined;
+  /** Never wanted, but an existing device may have one. */
+  readonly remote: Address | undefined;
+}
+
+/** A WireGuard device; its key and port are an object of their own, told to another part of the kernel. */
+export interface WireguardInfo {
+  readonly type: "wireguard";
+}
+
+export type LinkInfo = VxlanInfo | TunInfo | IpipInfo | WireguardInfo;
+
 export interface Link {
   readonly kind: "link";
   readonly name: string;
-  readonly mac: Mac;
+  /** undefined for devices without Ethernet frames. */
+  readonly mac: Mac | undefined;
   /** Bytes of the largest inner packet. */
   readonly mtu: number;
-  readonly info: VxlanInfo;
+  readonly info: LinkInfo;
 }
 
 /** That a device is set up; of its own, because sysctls go between making a device and setting it up. */
@@ -92,8 +116,26 @@ export interface Route {
   readonly form: "object" | "plain";
 }
 
-export type KernelObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route | RuleSet;
+/** What rtnetlink(7) and /proc/sys make. */
+export type NetworkObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route;
+
+export type KernelObject = NetworkObject | BackendObject | RuleSet;
 export type ObjectKind = KernelObject["kind"];
+
+const NETWORK_KINDS: ReadonlySet<ObjectKind> = new Set([
+  "link",
+  "up",
+  "sysctl",
+  "address",
+  "neighbour",
+  "fdb",
+  "nexthop",
+  "route",
+] satisfies NetworkObject["kind"][]);
+
+export function isNetworkObject(object: KernelObject): object is NetworkObject {
+  return NETWORK_KINDS.has(object.kind);
+}
 
 export function isRuleSet(object: KernelObject): object is RuleSet {
   return object.kind === "nftables" || object.kind === "iptables";
@@ -112,6 +154,13 @@ export const objectKey = {
   fdb: (mac: Mac, dev: string) => `fdb ${mac} dev ${dev}` as ObjectKey,
   nexthop: (gateway: Address, dev: string) => `nexthop ${gateway} dev ${dev}` as ObjectKey,
   route: (dst: Prefix) => `route ${dst}` as ObjectKey,
+  wgdevice: (dev: string) => `wgdevice ${dev}` as ObjectKey,
+  wgpeer: (publicKey: string, dev: string) => `wgpeer ${publicKey} dev ${dev}` as ObjectKey,
+  packetloop: (dev: string) => `packetloop ${dev}` as ObjectKey,
+  looppeer: (subnet: Prefix, dev: string) => `looppeer ${subnet} dev ${dev}` as ObjectKey,
+  xfrmpolicy: (direction: string, src: Prefix, dst: Prefix) => `xfrmpolicy ${direction} ${src} ${dst}` as ObjectKey,
+  ike: (name: string) => `ike ${name}` as ObjectKey,
+  command: (name: string) => `command ${name}` as ObjectKey,
   rules: (tool: RuleSet["kind"], family: Family) => `${tool} ${family}` as ObjectKey,
 };
 
@@ -133,6 +182,20 @@ export function keyOf(object: KernelObject): ObjectKey {
       return objectKey.nexthop(object.gateway, object.dev);
     case "route":
       return objectKey.route(object.dst);
+    case "wgdevice":
+      return objectKey.wgdevice(object.dev);
+    case "wgpeer":
+      return objectKey.wgpeer(object.publicKey, object.dev);
+    case "packetloop":
+      return objectKey.packetloop(object.dev);
+    case "looppeer":
+      return objectKey.looppeer(object.subnet, object.dev);
+    case "xfrmpolicy":
+      return objectKey.xfrmpolicy(object.direction, object.src, object.dst);
+    case "ike":
+      return objectKey.ike(object.name);
+    case "command":
+      return objectKey.command(object.name);
     case "nftables":
     case "iptables":
       return objectKey.rules(object.kind, object.family);
@@ -151,12 +214,19 @@ export function kindOf(key: ObjectKey): ObjectKind {
 export const KIND_ORDER: readonly ObjectKind[] = [
   "link",
   "sysctl",
+  "wgdevice",
   "up",
   "address",
   "neighbour",
   "fdb",
+  "wgpeer",
+  "packetloop",
+  "looppeer",
   "nexthop",
+  "xfrmpolicy",
+  "ike",
   "route",
+  "command",
   "nftables",
   "iptables",
 ];
@@ -165,15 +235,24 @@ export const KIND_ORDER: readonly ObjectKind[] = [
 export function dependencyOf(object: KernelObject): ObjectKey | undefined {
   switch (object.kind) {
     case "link":
+    case "xfrmpolicy":
+    case "ike":
+    case "command":
     case "nftables":
     case "iptables":
-      return undefined; // rules name networks, not devices
+      return undefined; // policies and rules name networks, not devices
     case "sysctl":
+    case "wgdevice":
     case "up":
       return objectKey.link(object.dev);
+    case "wgpeer":
+      return objectKey.wgdevice(object.dev);
+    case "looppeer":
+      return objectKey.packetloop(object.dev);
     case "address":
     case "neighbour":
     case "fdb":
+    case "packetloop":
     case "nexthop":
       return objectKey.up(object.dev);
     case "route":

@@ -5,14 +5,17 @@ import { nftLines } from "../firewall/nftables.ts";
 import type { RuleSet } from "../firewall/rule.ts";
 import {
   differences,
+  isNetworkObject,
   isRuleSet,
   type KernelObject,
   type Link,
+  type LinkInfo,
+  type NetworkObject,
   type Nexthop,
   type Route,
-  type VxlanInfo,
 } from "./object.ts";
 import type { Change } from "./operation.ts";
+import { backendCommands, printBackendObject } from "./print_backend.ts";
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
 export const ROUTE_PROTOCOL = 70;
@@ -27,8 +30,6 @@ export type RuleSuffix = (set: RuleSet) => string;
 
 const NO_SUFFIX: RuleSuffix = () => "";
 
-type IpObject = Exclude<KernelObject, RuleSet>;
-
 /** The commands of one operation, one a line; "" for a nexthop whose id is not known. */
 export function printOperation(
   operation: Change,
@@ -37,6 +38,7 @@ export function printOperation(
 ): string {
   const { object, verb } = operation;
   if (isRuleSet(object)) return ruleCommands(operation, ruleSuffix(object));
+  if (!isNetworkObject(object)) return backendCommands(object, verb);
   switch (verb) {
     case "delete":
       return deletion(object, ids);
@@ -73,6 +75,8 @@ export function printObject(object: KernelObject): string {
     case "nftables":
     case "iptables":
       return `${object.kind} rules of ${object.family}`;
+    default:
+      return printBackendObject(object);
   }
 }
 
@@ -89,10 +93,10 @@ function ruleCommands(operation: Change, suffix: string): string {
   return commands.join("\n");
 }
 
-function making(object: IpObject, ids: NexthopIds): string {
+function making(object: NetworkObject, ids: NexthopIds): string {
   switch (object.kind) {
     case "link":
-      return `ip link add ${object.name} address ${object.mac} mtu ${object.mtu} ${vxlanOptions(object.info)}`;
+      return linkMaking(object);
     case "up":
       return `ip link set ${object.dev} up`;
     case "sysctl":
@@ -112,7 +116,7 @@ function making(object: IpObject, ids: NexthopIds): string {
   }
 }
 
-function deletion(object: IpObject, ids: NexthopIds): string {
+function deletion(object: NetworkObject, ids: NexthopIds): string {
   switch (object.kind) {
     case "link":
       return `ip link delete ${object.name}`;
@@ -143,7 +147,7 @@ function linkChange(desired: Link, actual: Link): string {
       case "mtu":
         return `ip link set ${desired.name} mtu ${desired.mtu}`;
       case "learning":
-        return `ip link set ${desired.name} type vxlan ${desired.info.learning ? "" : "no"}learning`;
+        return `ip link set ${desired.name} type vxlan ${desired.info.type === "vxlan" && desired.info.learning ? "" : "no"}learning`;
       default:
         return `ip link set ${desired.name} ${name}`;
     }
@@ -151,10 +155,23 @@ function linkChange(desired: Link, actual: Link): string {
   return lines.join("\n");
 }
 
-function vxlanOptions(info: VxlanInfo): string {
-  const learning = info.learning ? "learning" : "nolearning";
-  const gbp = info.gbp ? " gbp" : "";
-  return `type vxlan id ${info.vni} dev ${info.parent} local ${info.local} dstport ${info.port} ${learning}${gbp}`;
+function linkMaking({ name, mac, mtu, info }: Link): string {
+  if (info.type === "tun") return `ip tuntap add ${name} mode tun\nip link set ${name} mtu ${mtu}`;
+  return `ip link add ${name} ${mac ? `address ${mac} ` : ""}mtu ${mtu} ${linkOptions(info)}`;
+}
+
+function linkOptions(info: Exclude<LinkInfo, { type: "tun" }>): string {
+  switch (info.type) {
+    case "vxlan": {
+      const learning = info.learning ? "learning" : "nolearning";
+      const gbp = info.gbp ? " gbp" : "";
+      return `type vxlan id ${info.vni} dev ${info.parent} local ${info.local} dstport ${info.port} ${learning}${gbp}`;
+    }
+    case "ipip":
+      return `type ipip dev ${info.parent} local ${info.local} remote ${info.remote ?? "any"}`;
+    case "wireguard":
+      return "type wireguard";
+  }
 }
 
 function via(object: Nexthop | Route): string {

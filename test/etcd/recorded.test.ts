@@ -163,7 +163,10 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
     for (const lease of recorded.leases) {
       const { attributes, subnet } = saidBy(lease);
       // The backend's own data, made of nothing but the recorded MAC.
-      const identity = vxlan.identity(vxlan.known(VXLAN, attributes.backendData, []), ANY_BYTES);
+      const identity = vxlan.identity(
+        vxlan.known(VXLAN, { stored: attributes.backendData, links: [], secret: undefined }),
+        ANY_BYTES,
+      );
       const backendData = vxlan.leaseData(VXLAN, identity, { ipv4: true });
       using manager = createSubnetManager(await open(api, prefix));
       const config = await manager.networkConfig(NEVER, () => {});

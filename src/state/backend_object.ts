@@ -1,0 +1,103 @@
+// What single backends make beside links and routes, as plain values like those of object.ts. Each kind has a driver of its own, which is loaded only where it
+// is used. Secrets that must stand in a value are compared, but never printed.
+
+import type { Address } from "../ip/address.ts";
+import type { Prefix } from "../ip/prefix.ts";
+
+/** Key and port of a WireGuard device. The private key stays in its file: objects are printed and compared. */
+export interface WireguardDevice {
+  readonly kind: "wgdevice";
+  readonly dev: string;
+  /** Base64, of the private key in `privateKeyFile`. */
+  readonly publicKey: string;
+  readonly privateKeyFile: string;
+  /** UDP port. */
+  readonly listenPort: number;
+}
+
+/** A peer of a WireGuard device. */
+export interface WireguardPeer {
+  readonly kind: "wgpeer";
+  readonly dev: string;
+  /** Base64. */
+  readonly publicKey: string;
+  readonly endpoint: { readonly address: Address; readonly port: number };
+  /** Sorted; what may come from and goes to this peer. */
+  readonly allowedIps: readonly Prefix[];
+  /** Seconds; 0: none. */
+  readonly keepaliveSeconds: number;
+  /** Base64; never printed. */
+  readonly presharedKey: string | undefined;
+}
+
+/** That a packet loop serves a TUN device: packets of the device go to peers as UDP datagrams, and the other way round. */
+export interface PacketLoop {
+  readonly kind: "packetloop";
+  readonly dev: string;
+  /** Where it listens and sends from. */
+  readonly local: Address;
+  readonly port: number;
+  /** Inner destinations outside are dropped. */
+  readonly network: Prefix;
+  /** Inner packets to the own subnet go to the device, all others to a peer. */
+  readonly subnet: Prefix;
+  /** Bytes of the largest inner packet. */
+  readonly mtu: number;
+  /** Drops inner sources outside the sender's subnet, and senders that are no peer. */
+  readonly strict: boolean;
+}
+
+/** Where a packet loop sends packets to one subnet. */
+export interface LoopPeer {
+  readonly kind: "looppeer";
+  readonly dev: string;
+  readonly subnet: Prefix;
+  readonly endpoint: { readonly address: Address; readonly port: number };
+}
+
+/** An IPsec policy of the kernel, xfrm(8): packets from `src` to `dst` go through an ESP tunnel. */
+export interface XfrmPolicy {
+  readonly kind: "xfrmpolicy";
+  readonly direction: "out" | "in" | "fwd";
+  readonly src: Prefix;
+  readonly dst: Prefix;
+  readonly tunnel: { readonly src: Address; readonly dst: Address };
+  readonly reqid: number;
+}
+
+/** A connection that an IKE daemon holds with one peer: what it is asked to load and start. */
+export interface IkeConnection {
+  readonly kind: "ike";
+  readonly name: string;
+  readonly local: Address;
+  readonly remote: Address;
+  readonly localSubnet: Prefix;
+  readonly remoteSubnet: Prefix;
+  readonly espProposal: string;
+  readonly udpEncap: boolean;
+  readonly reqid: number;
+  /** Never printed. */
+  readonly presharedKey: string;
+}
+
+/** What a command of the configuration has done for a peer or for this node: run once when wanted, and its opposite when no longer. */
+export interface CommandEffect {
+  readonly kind: "command";
+  /** Tells effects apart: `peer 10.5.2.0/24`, `node`. */
+  readonly name: string;
+  /** Shell text of the configuration; "" for none. */
+  readonly add: string;
+  readonly remove: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly stdin: string;
+}
+
+/** What only some backends make, each by a driver of its own. */
+export type BackendObject =
+  | WireguardDevice
+  | WireguardPeer
+  | PacketLoop
+  | LoopPeer
+  | XfrmPolicy
+  | IkeConnection
+  | CommandEffect;

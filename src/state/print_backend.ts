@@ -1,0 +1,74 @@
+// What single backends make beside links and routes, as the commands of wg, ip xfrm, swanctl or the shell that would do it. Secrets are left out, so that
+// every line can stand in a log; what no command does (the packet loop is flanneld's own) is said in words.
+
+import type { Address } from "../ip/address.ts";
+import type { BackendObject, WireguardPeer, XfrmPolicy } from "./backend_object.ts";
+
+/** An object as error messages name it. */
+export function printBackendObject(object: BackendObject): string {
+  switch (object.kind) {
+    case "wgdevice":
+      return `wireguard key and port ${object.listenPort} dev ${object.dev}`;
+    case "wgpeer":
+      return `wireguard peer ${object.publicKey} dev ${object.dev}`;
+    case "packetloop":
+      return `packet loop dev ${object.dev} udp ${hostPort(object.local, object.port)}`;
+    case "looppeer":
+      return `packet loop's peer ${object.subnet} at ${hostPort(object.endpoint.address, object.endpoint.port)} dev ${object.dev}`;
+    case "xfrmpolicy":
+      return `xfrm policy ${object.direction} src ${object.src} dst ${object.dst}`;
+    case "ike":
+      return `IKE connection ${object.name} with ${object.remote}`;
+    case "command":
+      return `command for ${object.name}`;
+  }
+}
+
+/** The commands of one operation, one a line. A change is made as what is missing. */
+export function backendCommands(object: BackendObject, verb: "add" | "change" | "recreate" | "delete"): string {
+  const remove = verb === "delete";
+  switch (object.kind) {
+    case "wgdevice":
+      return remove
+        ? `wg set ${object.dev} listen-port 0 private-key /dev/null`
+        : `wg set ${object.dev} listen-port ${object.listenPort} private-key ${object.privateKeyFile}`;
+    case "wgpeer":
+      return `wg set ${object.dev} peer ${object.publicKey} ${remove ? "remove" : peerOptions(object)}`;
+    case "packetloop":
+    case "looppeer":
+      return `# ${remove ? "stop" : "start"}: ${printBackendObject(object)}`;
+    case "xfrmpolicy":
+      return remove
+        ? `ip xfrm policy delete src ${object.src} dst ${object.dst} dir ${object.direction}`
+        : `ip xfrm policy update src ${object.src} dst ${object.dst} dir ${object.direction} ${template(object)}`;
+    case "ike":
+      return `swanctl ${remove ? "--terminate --ike" : "--initiate --child"} ${object.name}`;
+    case "command":
+      return commandLine(object.environment, remove ? object.remove : object.add);
+  }
+}
+
+function peerOptions({ endpoint, allowedIps, keepaliveSeconds, presharedKey }: WireguardPeer): string {
+  const keepalive = keepaliveSeconds === 0 ? "off" : `${keepaliveSeconds}`;
+  const secret = presharedKey === undefined ? "" : " preshared-key /dev/stdin";
+  return `endpoint ${hostPort(endpoint.address, endpoint.port)} persistent-keepalive ${keepalive}${secret} allowed-ips ${allowedIps.join(",")}`;
+}
+
+function template({ tunnel, reqid }: XfrmPolicy): string {
+  return `tmpl src ${tunnel.src} dst ${tunnel.dst} proto esp reqid ${reqid} mode tunnel`;
+}
+
+/** The text runs as it is; what comes from a lease stands quoted before it. */
+function commandLine(environment: Readonly<Record<string, string>>, text: string): string {
+  if (text === "") return "";
+  const assignments = Object.entries(environment).map(([name, value]) => `${name}=${quoted(value)} `);
+  return `${assignments.join("")}sh -c ${quoted(text)}`;
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function hostPort(address: Address, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
