@@ -27,13 +27,13 @@ const ECN = 0x80;
 const FIN = 0x01;
 const CWR = 0x80;
 
-function largeTcp(size: number, options: Parameters<typeof tcpPacket>[0], type = TCP): Uint8Array {
+function largeTcp(size: number, options: Parameters<typeof tcpPacket>[0], type = TCP): Uint8Array<ArrayBuffer> {
   const packet = tcpPacket(options);
   const header = 20 + (options.options?.length ?? 0);
   return Uint8Array.from([...vnetHeader(1, type, 52, size, header, 16), ...withPartialChecksum(packet, 16)]);
 }
 
-function largeUdp(size: number, options: Parameters<typeof udpPacket>[0]): Uint8Array {
+function largeUdp(size: number, options: Parameters<typeof udpPacket>[0]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from([...vnetHeader(1, UDP, 28, size, 20, 6), ...withPartialChecksum(udpPacket(options), 6)]);
 }
 

@@ -156,11 +156,8 @@ describe("the coalescer leaves alone", () => {
     ["no data", { ...two, payload: data(0) }],
     ["IPv4 options", { ...two, options: [1, 1, 1, 1] }],
     ["a fragment", { ...two, fragment: 0x6000 }],
-    ["another port", { ...two, sourcePort: 40_001 }],
-    ["another source", { ...two, source: [10, 244, 1, 9] }],
-    ["another destination", { ...two, destination: [10, 244, 2, 9] }],
-  ])("%s, and what follows keeps behind it", (_, options) => {
-    const third = { sequence: 1200, payload: data(50) };
+  ])("%s, and what would have joined before it stays behind it", (_, options) => {
+    const third = { ...two, payload: data(50) };
     const ttl = (options.ttl ?? 64) - 1;
     const frames = coalesce([tcpPacket(one), tcpPacket(options), tcpPacket(third)]);
     expect(frames.slice(0, 2)).toEqual([
@@ -169,6 +166,22 @@ describe("the coalescer leaves alone", () => {
     ]);
     expect(frames[2]).toEqual(single(tcpPacket({ ...third, ttl: 63 })));
     expect(coalescer.unverified).toBe(0);
+  });
+
+  test.each<[string, TcpOptions]>([
+    ["port", { ...two, sourcePort: 40_001 }],
+    ["source", { ...two, source: [10, 244, 1, 9] }],
+    ["destination", { ...two, destination: [10, 244, 2, 9] }],
+  ])("another flow, by its %s, which hinders nothing", (_, options) => {
+    expect(coalesce([tcpPacket(one), tcpPacket(options), tcpPacket(two)])).toEqual([
+      large({ payload: data(200) }, 100),
+      single(tcpPacket({ ...options, ttl: 63 })),
+    ]);
+  });
+
+  test("UDP of the same addresses and ports", () => {
+    const udp = udpPacket({ payload: data(100) });
+    expect(coalesce([tcpPacket(one), udp, tcpPacket(two), udp])).toHaveLength(2);
   });
 
   test("what comes after PSH", () => {
