@@ -62,7 +62,8 @@ export class Kernel implements Disposable {
     const { choice, facts, previous, resyncMs } = firewall;
     const rules = ruleDrivers(choice, facts, ownNetworks(networks, previous), { periodMs: resyncMs });
     this.#drivers = [rtnetlink, sysctls, ...drivers, ...rules];
-    this.stands = [...links].some((name) => rtnetlink.stands(name));
+    const remembered = drivers.some(({ mirror }) => mirror.all.size > 0);
+    this.stands = remembered || [...links].some((name) => rtnetlink.stands(name));
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
         if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news

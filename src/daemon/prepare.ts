@@ -32,7 +32,15 @@ export function planOf(config: NetworkConfig, source: string): Plan {
   const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
     ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
   );
-  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt] };
+  const idle = idleOptions(backend, config.backend.raw).map(
+    ([key, why]) => `${source}: Backend.${key} has no effect: ${why}`,
+  );
+  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt, ...idle] };
+}
+
+function idleOptions({ idleOptions = {} }: Plan["backend"], raw: object): [key: string, why: string][] {
+  const given = new Set(Object.keys(raw).map((key) => key.toLowerCase()));
+  return Object.entries(idleOptions).filter(([key]) => given.has(key.toLowerCase()));
 }
 
 export interface Place {
@@ -53,7 +61,8 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
-  return { external, facts: readFacts(host, view, external, nexthopObjects), links: knownLinks(view) };
+  const facts = readFacts(host, view, external, nexthopObjects, plan.networks);
+  return { external, facts, links: knownLinks(view) };
 }
 
 function knownLinks(view: HostView): Link[] {

@@ -112,7 +112,8 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
-      identity = settleIdentity(plan, data, links);
+      const directory = dirname(options.subnetFile);
+      identity = await settleIdentity(plan, data, links, { directory, signal, purpose: "work" });
     }
     const attributes = {
       publicIp: external.publicIp,

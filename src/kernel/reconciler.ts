@@ -101,9 +101,11 @@ export class Reconciler {
 
   /** Resolves when all of `keys` stand as desired, or with the trouble of the first that does not come about. */
   standing(keys: Iterable<ObjectKey>): Promise<Trouble | undefined> {
-    for (const key of keys) this.#enqueue(key);
+    const awaited = new Set(keys);
+    if (awaited.size === 0) return Promise.resolve(undefined);
+    for (const key of awaited) this.#enqueue(key);
     return new Promise((resolve) => {
-      this.#awaited.push({ keys: new Set(keys), resolve });
+      this.#awaited.push({ keys: awaited, resolve });
       this.#wake();
     });
   }
