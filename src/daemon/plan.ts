@@ -26,6 +26,7 @@ import { canLook, openBackendDrivers } from "./backend_drivers.ts";
 import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 import { ownLinks } from "./leftovers.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
@@ -139,7 +140,8 @@ async function wantedState(
     remarks.push(`no lease yet: as if it were ${formatLeaseKey(subnet)}, flanneld takes a free one at random`);
   }
   const stored = held?.attributes?.backendType === backend.leaseType ? held.attributes.backendData : {};
-  const identity = await settleIdentity(plan, stored, links, { directory, signal, purpose: "look" });
+  const command = await identityCommandRun(plan, directory, undefined);
+  const identity = settleIdentity(plan, stored, links, "look", command);
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
   const own = { key, subnet, publicIp, backendType: backend.leaseType, backendData, expiresAt: undefined };

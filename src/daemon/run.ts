@@ -19,6 +19,7 @@ import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./fire
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import { ownLinks } from "./leftovers.ts";
@@ -112,8 +113,8 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
-      const directory = dirname(options.subnetFile);
-      identity = await settleIdentity(plan, data, links, { directory, signal, purpose: "work" });
+      const command = await identityCommandRun(plan, dirname(options.subnetFile), signal);
+      identity = settleIdentity(plan, data, links, "work", command);
     }
     const attributes = {
       publicIp: external.publicIp,

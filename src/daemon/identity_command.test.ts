@@ -2,9 +2,10 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { extension } from "../backend/extension.ts";
+import { type ExtensionIdentity, extension } from "../backend/extension.ts";
 import { vxlan } from "../backend/vxlan.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 
 let directory: string;
 beforeEach(() => {
@@ -15,16 +16,15 @@ afterEach(() => rmSync(directory, { recursive: true }));
 const { signal } = new AbortController();
 
 async function settle(PreStartupCommand: string, purpose: "work" | "look" = "work", stored = {}) {
-  const backendConfig = extension.config({ Type: "extension", PreStartupCommand });
-  const identity = await settleIdentity({ backend: extension, backendConfig } as never, stored, [], {
-    directory,
-    signal,
-    purpose,
-  });
-  return (identity as { readonly run: { readonly output: string; readonly id: string } }).run;
+  const plan = {
+    backend: extension,
+    backendConfig: extension.config({ Type: "extension", PreStartupCommand }),
+  } as never;
+  const command = await identityCommandRun(plan, directory, purpose === "work" ? signal : undefined);
+  return (settleIdentity(plan, stored, [], purpose, command) as ExtensionIdentity).run;
 }
 
-test("settleIdentity runs the identity's command once, as long as it is the same command of the same boot", async () => {
+test("identityCommandRun runs the identity's command once, as long as it is the same command of the same boot", async () => {
   const count = join(directory, "count");
   const command = `echo x >> ${count}; wc -l < ${count}`;
   const first = await settle(command);
@@ -41,30 +41,30 @@ test("settleIdentity runs the identity's command once, as long as it is the same
   expect((await settle(`${command}; true`)).output).toBe("4");
 });
 
-test("settleIdentity runs nothing to look: what has run, else what the lease says", async () => {
+test("identityCommandRun runs nothing to look: what has run, else what the lease says", async () => {
   expect((await settle("echo ran", "look", { ipv4: "stored" })).output).toBe("stored");
   const run = await settle("echo ran");
   expect(await settle("echo ran", "look", { ipv4: "stored" })).toEqual(run);
 });
 
-test("settleIdentity says what a failing command said, and keeps nothing", async () => {
+test("identityCommandRun says what a failing command said, and keeps nothing", async () => {
   await expect(settle("echo no device >&2; exit 1")).rejects.toThrow(
     "cannot run PreStartupCommand: exit code 1: no device",
   );
   expect((await settle("echo better")).output).toBe("better");
 });
 
-test("settleIdentity refuses output that no peer would take", async () => {
+test("identityCommandRun refuses output that no peer would take", async () => {
   await expect(settle("head -c 15001 /dev/zero | tr '\\0' a")).rejects.toThrow(
     "cannot use the output of PreStartupCommand: it has 15001 characters",
   );
 });
 
-test("settleIdentity without a command has an identity too, and writes nothing for a backend that knows of none", async () => {
+test("identityCommandRun without a command has an identity too, and writes nothing for a backend that knows of none", async () => {
   const { output, id } = await settle("");
   expect([output, id === ""]).toEqual(["", false]);
   rmSync(join(directory, "identity.json"));
-  const backendConfig = vxlan.config({ Type: "vxlan" });
-  await settleIdentity({ backend: vxlan, backendConfig } as never, {}, [], { directory, signal, purpose: "work" });
+  const plan = { backend: vxlan, backendConfig: vxlan.config({ Type: "vxlan" }) } as never;
+  expect(await identityCommandRun(plan, directory, signal)).toBeUndefined();
   expect(() => statSync(join(directory, "identity.json"))).toThrow("ENOENT");
 });
