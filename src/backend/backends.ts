@@ -9,7 +9,11 @@ import type { Backend } from "./backend.ts";
 import { extension } from "./extension.ts";
 import { vxlan } from "./vxlan.ts";
 
-const BACKENDS = [vxlan, alloc, extension] as readonly Backend<unknown, unknown>[];
+const BACKENDS = [
+  vxlan, //
+  alloc,
+  extension,
+] as readonly Backend<unknown, unknown>[];
 
 /** Types that a configuration may still name: what became of them, and what does the same today. */
 const MISSING: Readonly<Record<string, string>> = {

@@ -14,7 +14,7 @@ export interface DriverContext {
   readonly networks: PerFamily<Prefix>;
   /** Directory of subnet.env, for what a driver must remember. */
   readonly directory: string;
-  readonly log: Pick<Log, "error">;
+  readonly log: Log;
 }
 
 type OpenDriver = (context: DriverContext) => Promise<Driver>;

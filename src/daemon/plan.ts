@@ -28,6 +28,7 @@ import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
 import { identityCommandRun } from "./identity_command.ts";
 import { ownLinks } from "./leftovers.ts";
+import { createLog } from "./log.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 import { backendOfRun } from "./status_file.ts";
@@ -71,7 +72,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const links = ownLinks(plan, host.view(), {});
   const kinds = new Set([...(plan.backend.kinds ?? []), ...kindsOfType(backendOfRun(join(directory, "status.json")))]);
   const unseen = [...kinds].filter((kind) => !canLook(kind));
-  const silent = { error: () => {} }; // nothing is done that could be told of
+  const silent = createLog(0, () => {}); // nothing is done that could be told of
   const context = { networks: plan.networks, directory, log: silent };
   const single = await openBackendDrivers([...kinds].filter(canLook), context);
   using _single = { [Symbol.dispose]: () => single.forEach((driver) => void driver[Symbol.dispose]()) };
