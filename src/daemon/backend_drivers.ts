@@ -17,7 +17,18 @@ export interface DriverContext {
 type OpenDriver = (context: DriverContext) => Promise<Driver>;
 
 /** A driver of several kinds stands at each of them, as the same function. */
-const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {};
+const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
+  packetloop: openPacketLoop,
+  looppeer: openPacketLoop,
+};
+
+async function openPacketLoop({ log }: DriverContext): Promise<Driver> {
+  const { PacketLoopDriver } = await import("../kernel/packet_loop.ts");
+  return new PacketLoopDriver({
+    onStart: (text) => log.info(text),
+    onDeath: (text) => log.warn(text),
+  });
+}
 
 export async function openBackendDrivers(
   kinds: Iterable<BackendObject["kind"]>,

@@ -89,6 +89,11 @@ export class Kernel implements Disposable {
     this.#changedMeanwhile = false;
   }
 
+  /** What the drivers have to tell, for people who ask. */
+  get details(): readonly string[] {
+    return this.#drivers.flatMap(({ details }) => details ?? []);
+  }
+
   /** Removes everything that is ours. */
   async clear(): Promise<void> {
     this.reconciler.desire(new Map(), "all", true);

@@ -272,11 +272,11 @@ function onQuit(tell: () => void): Disposable {
   return { [Symbol.dispose]: () => void process.off("SIGQUIT", tell) };
 }
 
-function stateText({ status }: StatusFile, { reconciler }: Kernel): string {
+function stateText({ status }: StatusFile, { reconciler, details }: Kernel): string {
   const troubles = [...reconciler.troubles].map(
     ([key, { reason, attempts }]) => `${key}: ${reason.message} (attempts: ${attempts})`,
   );
-  return ["state on SIGQUIT", JSON.stringify(status), ...troubles].join("\n");
+  return ["state on SIGQUIT", JSON.stringify(status), ...details, ...troubles].join("\n");
 }
 
 function describePlace({ external, facts }: Place): string {

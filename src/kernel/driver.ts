@@ -26,5 +26,7 @@ export interface Driver {
   apply(operations: readonly Operation[]): Promise<readonly Outcome[]>;
   /** `wake` is called whenever the mirror changed or came in doubt. */
   watch(wake: () => void): void;
+  /** What there is to tell about this part beside its objects, one line each, for people who ask. */
+  readonly details?: readonly string[];
   [Symbol.dispose](): void;
 }

@@ -32,6 +32,7 @@ import { Mirror } from "./mirror.ts";
 import { NexthopIds } from "./nexthop_ids.ts";
 import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
+import { makeTunLink } from "./tun_link.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
 
@@ -148,7 +149,8 @@ export class RtnetlinkDriver implements Driver {
       const failed = this.#applyLink({ verb: "delete", key, object: operation.actual });
       return failed ?? this.#applyLink({ verb: "add", key, object });
     }
-    const [outcome] = this.#applyBatch([operation]);
+    const isTun = object.kind === "link" && object.info.type === "tun" && operation.verb === "add";
+    const [outcome] = isTun ? [makeTunLink(object.name, this.#options.namespace)] : this.#applyBatch([operation]);
     this.#notifications.drain();
     this.#readLink(object.kind === "link" ? object.name : "dev" in object ? object.dev : "");
     return outcome;
