@@ -174,7 +174,7 @@ export class Coalescer {
     const total = view.getUint16(packet + IP_TOTAL_LENGTH);
     const payload = total - header;
     const tcp = view.getUint8(packet + IP_PROTOCOL) === IPPROTO_TCP;
-    if (header !== this.#header[large] || payload > payloadSize || length + payload > MAX_PACKET_BYTES) return false;
+    if (payload > payloadSize || length + payload > MAX_PACKET_BYTES) return false;
     if (packets === (tcp ? MAX_RANGES : MAX_UDP_PACKETS) || !isContinued(view, first, packet, header, packets))
       return false;
     if (tcp) {

@@ -67,7 +67,7 @@ test.each([
   [0x1_0000, 1],
   [0x1_ffff, 1],
   [0x1_fffe, 0xffff],
-  [0x7fff_ffff, 0x8000],
+  [0x7fff_ffff, 0x7fff],
 ])("foldSum(%d) is %d", (sum, want) => {
   expect(foldSum(sum)).toBe(want);
 });
