@@ -4,10 +4,12 @@ import { ConfigError } from "../config/fault.ts";
 import type { BackendObject } from "../state/backend_object.ts";
 import type { LinkInfo } from "../state/object.ts";
 import type { Backend } from "./backend.ts";
+import { hostGw } from "./host_gw.ts";
 import { vxlan } from "./vxlan.ts";
 
 const BACKENDS = [
   vxlan, //
+  hostGw,
 ] as readonly Backend<unknown, unknown>[];
 
 /** The backend of a network configuration's `Backend.Type` (lower case). Throws ConfigError naming the ones there are. */

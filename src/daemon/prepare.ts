@@ -3,10 +3,11 @@
 
 import type { Backend, HostFacts } from "../backend/backend.ts";
 import { backendOfType } from "../backend/backends.ts";
+import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { misspeltKeys } from "../config/json_fields.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import { mapFamilies, type PerFamily } from "../ip/family.ts";
+import { familiesOf, mapFamilies, type PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { LinkTable, linkFromMessage } from "../kernel/links.ts";
 import type { Link } from "../state/object.ts";
@@ -53,7 +54,20 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
+  if (plan.backend.peersSendToPublicIp) requireOwnAddress(external, plan.backend.type);
   return { external, facts: readFacts(host, view, external, nexthopObjects), links: knownLinks(view) };
+}
+
+/** Throws ConfigError when the public IP is not the address of the interface. */
+function requireOwnAddress({ link, address, publicIp }: ExternalInterface, type: string): void {
+  const faults = familiesOf(publicIp)
+    .filter((family) => publicIp[family] !== address[family])
+    .map((family) => ({
+      where: family === "ipv4" ? "--public-ip" : "--public-ipv6",
+      got: publicIp[family],
+      want: `${address[family]}, the address of ${link.name}: peers route to it by ${type}, which cannot pass a NAT; behind one, use the vxlan backend`,
+    }));
+  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 function knownLinks(view: HostView): Link[] {

@@ -108,6 +108,7 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
   while (!signal.aborted) {
     const { external, facts, links } = place;
     log.info(describePlace(place));
+    kernel.follow(facts);
     status.set({ phase: "lease", publicIp: external.publicIp });
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
@@ -255,7 +256,10 @@ async function changedPlace(
         log.info("the external interface has changed");
         return now;
       }
-      if (told !== "") log.info("the external interface is back");
+      if (told !== "") {
+        log.info("the external interface is back");
+        kernel.reconciler.retry();
+      }
       told = "";
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;

@@ -94,6 +94,12 @@ export class Reconciler {
     this.#wake();
   }
 
+  /** Circumstances have changed: what failed is tried now. */
+  retry(): void {
+    this.#patience.retryAll();
+    this.#wake();
+  }
+
   /** Resolves when there is nothing left to do but what fails and waits for its time. */
   async settled(): Promise<void> {
     if (this.#hasWork()) await new Promise<void>((resolve) => this.#idle.push(resolve));
@@ -101,9 +107,11 @@ export class Reconciler {
 
   /** Resolves when all of `keys` stand as desired, or with the trouble of the first that does not come about. */
   standing(keys: Iterable<ObjectKey>): Promise<Trouble | undefined> {
-    for (const key of keys) this.#enqueue(key);
+    const awaited = new Set(keys);
+    if (awaited.size === 0) return Promise.resolve(undefined); // a backend without a device, and no firewall rules
+    for (const key of awaited) this.#enqueue(key);
     return new Promise((resolve) => {
-      this.#awaited.push({ keys: new Set(keys), resolve });
+      this.#awaited.push({ keys: awaited, resolve });
       this.#wake();
     });
   }
@@ -177,7 +185,7 @@ export class Reconciler {
   #mayTry(key: ObjectKey, operation: Operation, isDrift: boolean): boolean {
     if (!this.#patience.allows(key)) return false;
     const dependency = operation.verb === "delete" ? undefined : dependencyOf(operation.object);
-    if (dependency && this.#desired.has(dependency) && !this.#stands(dependency)) {
+    if (dependency && this.#isAwaited(dependency) && !this.#stands(dependency)) {
       const waiting = this.#waiting.get(dependency) ?? new Set();
       this.#waiting.set(dependency, waiting.add(key));
       return false;
@@ -241,6 +249,10 @@ export class Reconciler {
       this.#awaited = this.#awaited.filter((other) => other !== awaited);
       awaited.resolve(trouble);
     }
+  }
+
+  #isAwaited(key: ObjectKey): boolean {
+    return this.#desired.has(key) || this.#driverOf(kindOf(key))?.awaits?.(key) === true;
   }
 
   #stands(key: ObjectKey): boolean {

@@ -281,6 +281,11 @@ export class Underlay implements AsyncDisposable {
     this.#switch.run(`bridge link set dev ${port} state 0`);
   }
 
+  /** Pulls the cable of a port, so that its other end has no carrier, and puts it in again. */
+  replug(port: string): void {
+    this.#switch.run(`ip link set ${port} down; ip link set ${port} up`);
+  }
+
   heal(port: string): void {
     this.#switch.run(`bridge link set dev ${port} state 3`);
   }
