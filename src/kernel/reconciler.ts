@@ -43,6 +43,8 @@ export class Reconciler {
   #complete = false;
   #held = new Set<ObjectKey>();
   #repaired: Operation[] = [];
+  /** Keys whose object in the kernel changed before this pass. */
+  readonly #shaken = new Set<ObjectKey>();
   #wake: () => void = () => {};
   #idle: (() => void)[] = [];
   #awaited: { readonly keys: Set<ObjectKey>; resolve(trouble: Trouble | undefined): void }[] = [];
@@ -159,6 +161,7 @@ export class Reconciler {
       const operations = keys.map((key) => operationFor(key, this.#desired.get(key), driver.mirror.get(key)));
       await this.#apply(driver, operations.filter((operation) => operation?.verb === "delete") as Operation[]);
     }
+    this.#shaken.clear();
     if (this.#repaired.length > 0) this.#report({ kind: "repaired", operations: this.#repaired });
     this.#repaired = [];
   }
@@ -168,6 +171,7 @@ export class Reconciler {
     const asked = this.#queue.get(kind) ?? new Set<ObjectKey>();
     this.#queue.delete(kind);
     const drifted = driver.mirror.takeChanged(kind);
+    for (const key of drifted) this.#shaken.add(key);
     const operations: Operation[] = [];
     for (const key of drifted.size === 0 ? asked : asked.union(drifted)) {
       const operation = operationFor(key, this.#desired.get(key), driver.mirror.get(key));
@@ -191,7 +195,9 @@ export class Reconciler {
       return false;
     }
     if (!isDrift) return true;
-    if (this.#patience.repairIsFight(key)) {
+    // What went with its device or nexthop was undone by nobody.
+    const isConsequence = dependency !== undefined && this.#shaken.has(dependency);
+    if (!isConsequence && this.#patience.repairIsFight(key)) {
       this.#fail(key, operation, new Error("somebody undoes it again and again"), true);
       return false;
     }

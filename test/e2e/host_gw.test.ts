@@ -33,7 +33,7 @@ const DRIFTS: readonly BackendDrift[] = [
   {
     name: "the cable pulled and put in again",
     damage: (node, _, underlay) => {
-      underlay.replug(`p${node.n}`);
+      underlay.replug(node);
       return ":";
     },
   },

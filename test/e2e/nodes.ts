@@ -281,9 +281,12 @@ export class Underlay implements AsyncDisposable {
     this.#switch.run(`bridge link set dev ${port} state 0`);
   }
 
-  /** Pulls the cable of a port, so that its other end has no carrier, and puts it in again. */
-  replug(port: string): void {
-    this.#switch.run(`ip link set ${port} down; ip link set ${port} up`);
+  /** Pulls the cable of a node, waits until the node's kernel has taken notice, and puts it in again. */
+  replug(node: Node): void {
+    const port = `p${node.n}`;
+    this.#switch.run(`ip link set ${port} down`);
+    node.run("while ip -o link show dev eth0 | grep -q 'state UP'; do sleep 0.02; done");
+    this.#switch.run(`ip link set ${port} up`);
   }
 
   heal(port: string): void {
