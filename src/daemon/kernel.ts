@@ -45,6 +45,7 @@ export class Kernel implements Disposable {
   readonly #stop = new AbortController();
   #hostChanged: () => void = () => {};
   #changedMeanwhile = false;
+  #tookOver = false;
 
   constructor(
     { links, networks, nexthopObjects, firewall, drivers }: KernelParts,
@@ -88,9 +89,11 @@ export class Kernel implements Disposable {
     this.#rtnetlink.follow({ name, onLink: routes.filter((route) => !route.gateway).map(({ dst }) => dst) });
   }
 
-  /** Takes routes over that another flannel left: they go with the next desired state that has them not. */
-  adopt(routes: readonly Route[]): void {
-    this.#rtnetlink.adopt(routes);
+  /** Takes routes over that another flannel left, the first time only: they go with the next desired state that has them not. */
+  takeOver(find: () => readonly Route[]): void {
+    if (this.#tookOver) return;
+    this.#tookOver = true;
+    this.#rtnetlink.adopt(find());
   }
 
   /** Resolves at the next change of a link or address that is not ours, or of what is on link, or at once when there was one since the last call. */

@@ -20,7 +20,7 @@ import { insideNetwork, isLinkLocal, isOurNexthop, isOurRoute, type Ownership } 
 
 const ON_A_LINK: readonly ObjectKind[] = ["up", "address", "neighbour", "fdb", "nexthop", "route"];
 /** The metric that IPv6 gives a route without one. */
-const IP6_DEFAULT_METRIC = 1024;
+export const IP6_DEFAULT_METRIC = 1024;
 
 export class Observer {
   readonly links = new LinkTable();
