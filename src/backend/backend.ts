@@ -54,6 +54,8 @@ export interface Backend<C, I> {
   readonly leaseType: string;
   /** The families whose packets it carries; all by default. */
   readonly families?: readonly Family[];
+  /** Peers send pods' packets to the public IP itself, so it must be an address of the external interface and not that of a NAT before it. */
+  readonly peersSendToPublicIp?: true;
   /** Options in the `Backend` object beside `Type`, as documented. */
   readonly optionNames: readonly string[];
   /** Kinds that its objects are of beside those of every network; each has a driver of its own. */

@@ -74,7 +74,20 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
+  if (plan.backend.peersSendToPublicIp) requireOwnAddress(external, plan.backend.type);
   return { external, facts: readFacts(host, view, external, nexthopObjects, plan.networks), links: knownLinks(view) };
+}
+
+/** Throws ConfigError when the public IP is not the address of the interface. */
+function requireOwnAddress({ link, address, publicIp }: ExternalInterface, type: string): void {
+  const faults = familiesOf(publicIp)
+    .filter((family) => publicIp[family] !== address[family])
+    .map((family) => ({
+      where: family === "ipv4" ? "--public-ip" : "--public-ipv6",
+      got: publicIp[family],
+      want: `${address[family]}, the address of ${link.name}: peers route to it by ${type}, which cannot pass a NAT; behind one, use the vxlan backend`,
+    }));
+  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 function knownLinks(view: HostView): Link[] {
