@@ -6,10 +6,12 @@ BIOME := node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(MACHINE:x86_64=
 TSC := $(BUN) node_modules/typescript/bin/tsc
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
+# Threads of their own, each an entry point of the build.
+WORKERS := src/packet_loop/worker.ts
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto tools test-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools clean
 
 all: build
 
@@ -17,7 +19,7 @@ build: dist/flanneld dist/flannelctl dist/flannel
 
 dist/flanneld: $(SOURCES) node_modules/.installed
 	@mkdir -p dist
-	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts >/dev/null && mv dist/flanneld.new dist/flanneld
+	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts $(WORKERS) >/dev/null && mv dist/flanneld.new dist/flanneld
 	@echo "built dist/flanneld ($$(du -h dist/flanneld | cut -f1))"
 
 dist/flannelctl dist/flannel: dist/flanneld
@@ -71,6 +73,10 @@ docs: node_modules/.installed
 # etcd's messages from etcd's own definitions.
 proto: node_modules/.installed
 	@$(BUN) src/subnet/etcd/rpc_generate.ts
+
+# The packet path's checksum from WebAssembly text.
+wasm: node_modules/.installed
+	@$(BUN) src/dataplane/checksum_generate.ts
 
 tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc

@@ -2,17 +2,22 @@
 
 import { ConfigError } from "../config/fault.ts";
 import { nearestWord } from "../config/nearest.ts";
+import type { Family } from "../ip/family.ts";
 import type { BackendObject } from "../state/backend_object.ts";
 import type { LinkInfo } from "../state/object.ts";
 import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
 import { extension } from "./extension.ts";
+import { hostGw } from "./host_gw.ts";
+import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
 
 const BACKENDS = [
   vxlan, //
   alloc,
   extension,
+  hostGw,
+  udp,
 ] as readonly Backend<unknown, unknown>[];
 
 /** Types that a configuration may still name: what became of them, and what does the same today. */
@@ -46,6 +51,11 @@ export function backendOfType(type: string, where: string): Backend<unknown, unk
 /** BackendType that leases of a network have; the type's own where this version has no such backend. */
 export function leaseTypeOf(type: string): string {
   return BACKENDS.find((candidate) => candidate.type === type)?.leaseType ?? type;
+}
+
+/** The types of the backends that carry a family. */
+export function typesCarrying(family: Family): readonly string[] {
+  return BACKENDS.filter(({ families }) => !families || families.includes(family)).map(({ type }) => type);
 }
 
 /** Whether a link looks like one of some backend's. */

@@ -22,6 +22,8 @@ type OpenDriver = (context: DriverContext) => Promise<Driver>;
 /** A driver of several kinds stands at each of them, as the same function. */
 const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
   command: openCommands,
+  packetloop: openPacketLoop,
+  looppeer: openPacketLoop,
 };
 
 /** Kinds whose drivers only look as long as they are told to do nothing, so that a plan can open them too. */
@@ -44,6 +46,14 @@ async function openCommands({ directory, log }: DriverContext): Promise<Driver> 
     file: { read: () => readIfThere(path), write: (text) => writeFileAtomically(path, text, RECORDS_MODE) },
     era: readEra(),
     onGivenUp: (error) => log.error(`${error.message}; giving it up: what it should undo may still be there`),
+  });
+}
+
+async function openPacketLoop({ log }: DriverContext): Promise<Driver> {
+  const { PacketLoopDriver } = await import("../kernel/packet_loop.ts");
+  return new PacketLoopDriver({
+    onStart: (text) => log.info(text),
+    onDeath: (text) => log.warn(text),
   });
 }
 
