@@ -15,7 +15,7 @@ const DIST = resolve(import.meta.dir, "../../dist");
 const NODE_PORT = 30080;
 
 /** As the network's configuration has it. */
-const BACKENDS = ['"Type": "vxlan", "Port": 7890'];
+const BACKENDS = ['"Type": "udp", "Port": 7890', '"Type": "vxlan", "Port": 7890'];
 
 test.each(BACKENDS)(
   "the guide works with the backend %s",
