@@ -209,3 +209,18 @@ test("CommandDriver runs nothing that it cannot record", async () => {
   expect(run.failures[0]).toContain("ENOENT");
   writeFileSync(directory, ""); // for afterEach
 });
+
+test("CommandDriver runs the commands of several peers at once, and not of all", async () => {
+  using run = new Run();
+  // Each of a pair waits for the other: one after the other they would never end.
+  const pair = (n: number) => `touch $LOG.${n}; until test -e $LOG.${n ^ 1}; do sleep 0.01; done`;
+  const text = (n: number) => `echo begin >> $LOG; ${pair(n)}; echo end >> $LOG`;
+  const peers = Array.from({ length: 24 }, (_, i) => peer(i, { add: { option: "SubnetAddCommand", text: text(i) } }));
+  let [now, most] = [0, 0];
+  for (const line of await run.wants(peers)) {
+    now += line === "begin" ? 1 : -1;
+    most = Math.max(most, now);
+  }
+  expect([now, most >= 2, most <= 8]).toEqual([0, true, true]);
+  expect(run.events).toEqual([]);
+});

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { runShell, type ShellCommand, ShellError } from "./shell.ts";
 
 function shell(text: string, options: Partial<ShellCommand> = {}): Promise<string> {
@@ -91,7 +92,10 @@ async function temporary() {
 
 /** A zombie has ended. */
 function isRunning(pid: number): boolean {
-  const { stdout } = Bun.spawnSync(["ps", "-o", "stat=", "-p", `${pid}`]);
-  const state = stdout.toString().trim();
-  return state !== "" && !state.startsWith("Z");
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,4 @@
-// A network made by commands of the configuration, as docs/extension.md shows it: vxlan by ip and bridge, host-gw by ip route. Each of a node's commands leaves
+// A network made by commands of the configuration, by the very examples of docs/extension.md: vxlan by ip and bridge, host-gw by ip route. Each command leaves
 // a line in a file, so that a test can tell that none has run.
 
 import { expect, test } from "bun:test";
@@ -10,42 +10,35 @@ import { until } from "./program.ts";
 import { LATE, leaseKey } from "./store.ts";
 import { PingStream } from "./traffic.ts";
 
-const NOTE = 'echo "$0 $SUBNET" >> "$NOTES"';
-const noted = (name: string, text: string) => `${NOTE.replace("$0", name)}; ${text}`;
+/** A command that leaves a line when it runs. */
+const noted = (name: string, text: string) => `echo "${name} $SUBNET" >> "$NOTES"; ${text}`;
 
-/** The device is made before the lease, so that its MAC can be told to peers; its address is known after it. */
-const VXLAN = {
-  Network: NETWORK.Network,
-  Backend: {
-    Type: "extension",
-    PreStartupCommand: noted(
-      "pre",
-      'export DEV=flannel-x; ip link del "$DEV" 2>/dev/null; ip link add "$DEV" type vxlan id 42 dstport 8472 nolearning && cat "/sys/class/net/$DEV/address"',
-    ),
-    PostStartupCommand: noted(
-      "post",
-      'ip address add "$(echo "$SUBNET" | cut -d/ -f1)/32" dev flannel-x && ip link set flannel-x up',
-    ),
-    SubnetAddCommand: noted(
-      "add",
-      'read -r MAC; GATEWAY=$(echo "$SUBNET" | cut -d/ -f1); ip neigh replace "$GATEWAY" lladdr "$MAC" dev flannel-x && ' +
-        'bridge fdb replace "$MAC" dev flannel-x self dst "$PUBLIC_IP" && ip route replace "$SUBNET" via "$GATEWAY" dev flannel-x onlink',
-    ),
-    SubnetRemoveCommand: noted(
-      "remove",
-      'read -r MAC; ip route del "$SUBNET" dev flannel-x; bridge fdb del "$MAC" dev flannel-x self; ip neigh del "$(echo "$SUBNET" | cut -d/ -f1)" dev flannel-x',
-    ),
-  },
+const NAMES: Readonly<Record<string, string>> = {
+  PreStartupCommand: "pre",
+  PostStartupCommand: "post",
+  SubnetAddCommand: "add",
+  SubnetRemoveCommand: "remove",
 };
 
-const HOST_GW = {
-  Network: NETWORK.Network,
-  Backend: {
-    Type: "extension",
-    SubnetAddCommand: noted("add", 'ip route add "$SUBNET" via "$PUBLIC_IP"'),
-    SubnetRemoveCommand: noted("remove", 'ip route del "$SUBNET" via "$PUBLIC_IP"'),
-  },
-};
+interface Example {
+  readonly Network: string;
+  readonly Backend: Readonly<Record<string, string>>;
+}
+
+/** The configurations that docs/extension.md shows. */
+function examples(): Example[] {
+  const text = readFileSync(join(import.meta.dir, "../../docs/extension.md"), "utf8");
+  return [...text.matchAll(/```json\n([\s\S]*?)```/g)].map(([, json = ""]) => {
+    const { Network, Backend } = JSON.parse(json) as Example;
+    const commands = Object.entries(Backend).map(([option, value]) => {
+      const name = NAMES[option];
+      return [option, name === undefined ? value : noted(name, value)];
+    });
+    return { Network, Backend: Object.fromEntries(commands) };
+  });
+}
+
+const [HOST_GW, VXLAN] = examples() as [Example, Example];
 
 /** /sys of the node's own network namespace, which commands look into. */
 const OWN_SYS = ["unshare", "--mount", "sh", "-c", 'mount -t sysfs sysfs /sys && exec "$0" "$@"'];
@@ -251,7 +244,7 @@ test("flannelctl plan: shows an extension's commands and runs none", async () =>
       `${flannelctl} plan -- --store-file=${underlay.storeFile} --subnet-file=${node.subnetFile} --iptables-forward-rules=false`,
     );
   const command = (n: number, verb: string) =>
-    `SUBNET='10.5.${n}.0/24' IPV6SUBNET='' PUBLIC_IP='192.168.77.${n}' PUBLIC_IPV6='' sh -c '${noted(verb, `ip route ${verb}`)}`;
+    `SUBNET='10.5.${n}.0/24' IPV6SUBNET='' PUBLIC_IP='192.168.77.${n}' PUBLIC_IPV6='' sh -c '${noted(verb, verb === "add" ? "ip route replace" : "ip route del")}`;
   expect(plan()).toContain(`printf '%s\\n' 'it'\\''s' | NETWORK='10.5.0.0/16' IPV6NETWORK='' ${command(LATE, "add")}`);
   expect([notes(node), existsSync(dirname(node.subnetFile))]).toEqual([[], false]);
   const flanneld = await start(node, ["--iptables-forward-rules=false"]).ready();
@@ -263,7 +256,7 @@ test("flannelctl plan: shows an extension's commands and runs none", async () =>
   await put(LATE + 1);
   const printed = plan();
   expect(printed).toContain(command(LATE + 1, "add"));
-  expect(printed).toContain(command(LATE, "remove").replace("ip route remove", "ip route del"));
+  expect(printed).toContain(command(LATE, "remove"));
   expect(notes(node)).toEqual(before);
 });
 
