@@ -57,7 +57,9 @@ export class Kernel implements Disposable {
     const rtnetlink = new RtnetlinkDriver({
       ownership: { links, networks },
       nexthopObjects,
-      onLinkGone: (name) => sysctls.linkGone(name),
+      onLinkGone: (name) => {
+        for (const driver of [sysctls, ...drivers]) driver.linkGone?.(name);
+      },
       onHostChange: () => {
         this.#changedMeanwhile = true;
         this.#hostChanged();

@@ -28,6 +28,8 @@ export interface Driver {
   awaits?(key: ObjectKey): boolean;
   /** `wake` is called whenever the mirror changed or came in doubt. */
   watch(wake: () => void): void;
+  /** A link of ours is gone, and what was on it with it. */
+  linkGone?(dev: string): void;
   /** What there is to tell about this part beside its objects, one line each, for people who ask. */
   readonly details?: readonly string[];
   [Symbol.dispose](): void;

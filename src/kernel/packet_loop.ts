@@ -49,6 +49,7 @@ export class PacketLoopDriver implements Driver {
   readonly inDoubt = false;
   readonly #options: PacketLoopOptions;
   readonly #running = new Map<ObjectKey, Running>();
+  readonly #ending = new Map<ObjectKey, Promise<void>>();
   /** All that are wanted, for loops that come later. */
   readonly #peers = new Map<ObjectKey, LoopPeer>();
   #told = "";
@@ -70,6 +71,15 @@ export class PacketLoopDriver implements Driver {
     return [...this.#running].map(([key, { counters }]) => `${key}: ${counterText(counters)}`);
   }
 
+  /** The loop will notice too, but perhaps only after the device is there again, which it has not. */
+  linkGone(dev: string): void {
+    const key = objectKey.packetloop(dev);
+    if (!this.#running.has(key)) return;
+    void this.#end(key);
+    this.mirror.lose("packetloop", key);
+    this.#wake();
+  }
+
   async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
     for (const operation of operations) {
@@ -86,11 +96,11 @@ export class PacketLoopDriver implements Driver {
     try {
       await this.#start(key, object);
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      const text = `cannot start the ${printObject(object)}: ${error.message}`;
-      if (error.errno === ENODEV) return new Overtaken(text);
-      return new Error(`${text}${advice(error.errno, object)}`);
+      const text = `cannot start the ${printObject(object)}: ${error instanceof Error ? error.message : error}`;
+      if (!(error instanceof SysError)) return new Error(text);
+      return error.errno === ENODEV ? new Overtaken(text) : new Error(`${text}${advice(error.errno, object)}`);
     }
+    if (!this.#running.has(key)) return new Overtaken(`the ${printObject(object)} ended as soon as it had begun`);
     this.mirror.confirm(key, object);
     return undefined;
   }
@@ -108,7 +118,7 @@ export class PacketLoopDriver implements Driver {
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     const { promise: started, resolve: hasStarted, reject } = Promise.withResolvers<string>();
     const over = (reason: string | undefined) => {
-      reject(new SysError("start", 0, reason ?? "thread"));
+      reject(new Error(reason ?? "its thread ended"));
       resolve();
       if (this.#running.get(key)?.worker === worker) this.#died(key, reason ?? "its thread ended");
       worker.terminate();
@@ -154,15 +164,23 @@ export class PacketLoopDriver implements Driver {
     this.#running.delete(key);
     for (const fd of running.files) close(fd);
     if (this.#disposed) return;
-    this.#options.onDeath?.(`${printObject(running.object)} ended: ${reason}; starting it again`);
     this.mirror.lose("packetloop", key);
+    this.#options.onDeath?.(`${printObject(running.object)} ended: ${reason}; starting it again`);
     this.#wake();
   }
 
+  /** Resolves when nobody has device and socket any more. */
   async #end(key: ObjectKey): Promise<void> {
     const running = this.#running.get(key);
-    if (!running) return;
-    this.#running.delete(key);
+    if (running) {
+      this.#running.delete(key);
+      this.#ending.set(key, this.#finish(running));
+    }
+    await this.#ending.get(key);
+    this.#ending.delete(key);
+  }
+
+  async #finish(running: Running): Promise<void> {
     send(running, { kind: "stop" });
     await Promise.race([running.ended, Bun.sleep(END_MS)]);
     for (const fd of running.files) close(fd);
