@@ -6,6 +6,8 @@ BIOME := node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(MACHINE:x86_64=
 TSC := $(BUN) node_modules/typescript/bin/tsc
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
+# Threads of their own, each an entry point of the build.
+WORKERS := src/packet_loop/worker.ts
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
@@ -17,7 +19,7 @@ build: dist/flanneld dist/flannelctl dist/flannel
 
 dist/flanneld: $(SOURCES) node_modules/.installed
 	@mkdir -p dist
-	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts >/dev/null && mv dist/flanneld.new dist/flanneld
+	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts $(WORKERS) >/dev/null && mv dist/flanneld.new dist/flanneld
 	@echo "built dist/flanneld ($$(du -h dist/flanneld | cut -f1))"
 
 dist/flannelctl dist/flannel: dist/flanneld

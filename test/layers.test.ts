@@ -23,7 +23,8 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   backend: { side: "pure", mayImport: ["ip", "lease", "config", "state"] },
   sys: { side: "effect", mayImport: [] },
   netlink: { side: "effect", mayImport: ["ip", "sys"] },
-  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "firewall", "state"] },
+  packet_loop: { side: "effect", mayImport: ["sys", "dataplane"] },
+  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "firewall", "state", "packet_loop"] },
   subnet: { side: "effect", mayImport: ["ip", "lease", "config"] },
   dataplane: { side: "effect", mayImport: ["ip", "sys"] },
   // A pod waits for what it loads.

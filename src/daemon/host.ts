@@ -50,10 +50,11 @@ export class Host {
       .sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0));
   }
 
-  /** Unicast routes of the main table that leave by one link. */
-  routesThrough(family: Family, index: number): RouteMessage[] {
+  /** Unicast routes of the main table that leave by one link; of one RTPROT_* alone when it is given. */
+  routesThrough(family: Family, index: number, protocol?: number): RouteMessage[] {
+    const filter = { family, table: RT_TABLE_MAIN, oif: index, ...(protocol !== undefined && { protocol }) };
     return this.#socket
-      .dump((writer) => dumpRoutes(writer, { family, table: RT_TABLE_MAIN, oif: index }), decodeRoute)
+      .dump((writer) => dumpRoutes(writer, filter), decodeRoute)
       .filter((route) => route.type === RTN_UNICAST);
   }
 

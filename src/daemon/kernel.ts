@@ -1,11 +1,13 @@
 // The reconciler with Linux's drivers, at work for as long as this object lives.
 
+import type { HostFacts } from "../backend/backend.ts";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Driver } from "../kernel/driver.ts";
 import { Reconciler } from "../kernel/reconciler.ts";
 import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
+import type { Route } from "../state/object.ts";
 import { type FirewallFacts, ownNetworks, type RuleChoice, ruleDrivers } from "./firewall.ts";
 import type { Log } from "./log.ts";
 import { reportReconcile } from "./report.ts";
@@ -39,9 +41,11 @@ export class Kernel implements Disposable {
   /** Whether there is a data plane, from before this began or since: then a failure must not take away what works. */
   stands: boolean;
   readonly #drivers: readonly Driver[];
+  readonly #rtnetlink: RtnetlinkDriver;
   readonly #stop = new AbortController();
   #hostChanged: () => void = () => {};
   #changedMeanwhile = false;
+  #tookOver = false;
 
   constructor(
     { links, networks, nexthopObjects, firewall, drivers }: KernelParts,
@@ -53,7 +57,9 @@ export class Kernel implements Disposable {
     const rtnetlink = new RtnetlinkDriver({
       ownership: { links, networks },
       nexthopObjects,
-      onLinkGone: (name) => sysctls.linkGone(name),
+      onLinkGone: (name) => {
+        for (const driver of [sysctls, ...drivers]) driver.linkGone?.(name);
+      },
       onHostChange: () => {
         this.#changedMeanwhile = true;
         this.#hostChanged();
@@ -62,7 +68,10 @@ export class Kernel implements Disposable {
     const { choice, facts, previous, resyncMs } = firewall;
     const rules = ruleDrivers(choice, facts, ownNetworks(networks, previous), { periodMs: resyncMs });
     this.#drivers = [rtnetlink, sysctls, ...drivers, ...rules];
-    this.stands = [...links].some((name) => rtnetlink.stands(name));
+    this.#rtnetlink = rtnetlink;
+    const remembered = drivers.some(({ mirror }) => mirror.all.size > 0);
+    // A backend without a device has routes alone, or what its commands made.
+    this.stands = [...links].some((name) => rtnetlink.stands(name)) || rtnetlink.hasRoutes() || remembered;
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
         if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news
@@ -78,7 +87,19 @@ export class Kernel implements Disposable {
     });
   }
 
-  /** Resolves at the next change of a link or address that is not ours, or at once when there was one since the last call. */
+  /** Says which interface is the external one, and what is on link there: its state and those routes are heard of from now on. */
+  follow({ external: { name, routes } }: HostFacts): void {
+    this.#rtnetlink.follow({ name, onLink: routes.filter((route) => !route.gateway).map(({ dst }) => dst) });
+  }
+
+  /** Takes routes over that another flannel left, the first time only: they go with the next desired state that has them not. */
+  takeOver(find: () => readonly Route[]): void {
+    if (this.#tookOver) return;
+    this.#tookOver = true;
+    this.#rtnetlink.adopt(find());
+  }
+
+  /** Resolves at the next change of a link or address that is not ours, or of what is on link, or at once when there was one since the last call. */
   async hostChange(signal: AbortSignal): Promise<void> {
     if (!this.#changedMeanwhile && !signal.aborted) {
       await new Promise<void>((resolve) => {
@@ -87,6 +108,11 @@ export class Kernel implements Disposable {
       });
     }
     this.#changedMeanwhile = false;
+  }
+
+  /** What the drivers have to tell, for people who ask. */
+  get details(): readonly string[] {
+    return this.#drivers.flatMap(({ details }) => details ?? []);
   }
 
   /** Removes everything that is ours. */

@@ -2,11 +2,12 @@
 // what the daemon would do.
 
 import type { Backend, HostFacts } from "../backend/backend.ts";
-import { backendOfType } from "../backend/backends.ts";
+import { backendOfType, typesCarrying } from "../backend/backends.ts";
+import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { misspeltKeys } from "../config/json_fields.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import { mapFamilies, type PerFamily } from "../ip/family.ts";
+import { type Family, familiesOf, mapFamilies, type PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { LinkTable, linkFromMessage } from "../kernel/links.ts";
 import type { Link } from "../state/object.ts";
@@ -29,10 +30,38 @@ export function planOf(config: NetworkConfig, source: string): Plan {
   const backend = backendOfType(config.backend.type, `${source}: Backend.Type`);
   const backendConfig = backend.config(config.backend.raw, `${source}: Backend`);
   const networks = mapFamilies(config.ranges, (range) => range.network);
+  requireFamilies(backend, familiesOf(networks), source);
   const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
     ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
   );
-  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt] };
+  const idle = idleOptions(backend, config.backend.raw).map(
+    ([key, why]) => `${source}: Backend.${key} has no effect: ${why}`,
+  );
+  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt, ...idle] };
+}
+
+function idleOptions({ idleOptions = {} }: Plan["backend"], raw: object): [key: string, why: string][] {
+  const given = new Set(Object.keys(raw).map((key) => key.toLowerCase()));
+  return Object.entries(idleOptions).filter(([key]) => given.has(key.toLowerCase()));
+}
+
+const ENABLE: Record<Family, string> = { ipv4: "EnableIPv4", ipv6: "EnableIPv6" };
+
+/** Throws ConfigError for families of the network that the backend does not carry. */
+function requireFamilies(
+  { type, families }: Backend<unknown, unknown>,
+  wanted: readonly Family[],
+  source: string,
+): void {
+  const faults = wanted
+    .filter((family) => families?.includes(family) === false)
+    .map((family) => {
+      const name = family === "ipv4" ? "IPv4" : "IPv6";
+      const others = typesCarrying(family).join(", ");
+      const want = `false: the ${type} backend carries no ${name}; backends that do: ${others}`;
+      return { where: `${source}: ${ENABLE[family]}`, got: "true", want };
+    });
+  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 export interface Place {
@@ -53,7 +82,20 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
-  return { external, facts: readFacts(host, view, external, nexthopObjects), links: knownLinks(view) };
+  if (plan.backend.peersSendToPublicIp) requireOwnAddress(external, plan.backend.type);
+  return { external, facts: readFacts(host, view, external, nexthopObjects, plan.networks), links: knownLinks(view) };
+}
+
+/** Throws ConfigError when the public IP is not the address of the interface. */
+function requireOwnAddress({ link, address, publicIp }: ExternalInterface, type: string): void {
+  const faults = familiesOf(publicIp)
+    .filter((family) => publicIp[family] !== address[family])
+    .map((family) => ({
+      where: family === "ipv4" ? "--public-ip" : "--public-ipv6",
+      got: publicIp[family],
+      want: `${address[family]}, the address of ${link.name}: peers route to it by ${type}, which cannot pass a NAT; behind one, use the vxlan backend`,
+    }));
+  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 function knownLinks(view: HostView): Link[] {

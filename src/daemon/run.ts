@@ -19,6 +19,7 @@ import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./fire
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import { ownLinks } from "./leftovers.ts";
@@ -30,6 +31,7 @@ import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
 import { supervisor } from "./supervisor.ts";
+import { staleRoutes } from "./takeover.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
@@ -108,11 +110,13 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
   while (!signal.aborted) {
     const { external, facts, links } = place;
     log.info(describePlace(place));
+    kernel.follow(facts);
     status.set({ phase: "lease", publicIp: external.publicIp });
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
-      identity = settleIdentity(plan, data, links);
+      const command = await identityCommandRun(plan, dirname(options.subnetFile), signal);
+      identity = settleIdentity(plan, data, links, "work", command);
     }
     const attributes = {
       publicIp: external.publicIp,
@@ -212,18 +216,22 @@ function aborted(signal: AbortSignal): Promise<"stopped"> {
 
 /** Lease set after lease set into the kernel. */
 async function follow(
-  { manager, plan, kernel, log, status }: Daemon,
+  { manager, plan, host, kernel, log, status }: Daemon,
   planner: Planner,
   own: Lease,
-  { facts }: Place,
+  place: Place,
   signal: AbortSignal,
 ): Promise<"stopped"> {
   const refusals = new RefusalLog(log);
   let complete = false;
   // The node's own objects first: thousands of leases take longer to read, and pods wait for the node.
   await Promise.race([kernel.reconciler.settled(), aborted(signal)]);
-  for await (const set of manager.leaseSets({ networks: plan.networks, own, hostAddresses: facts.addresses }, signal)) {
+  for await (const set of manager.leaseSets(
+    { networks: plan.networks, own, hostAddresses: place.facts.addresses },
+    signal,
+  )) {
     const changed = planner.update(set);
+    kernel.takeOver(() => staleRoutes(plan, place, host, set.leases.values(), planner.desired));
     kernel.reconciler.desire(planner.desired, complete ? changed : "all", true);
     if (!complete) log.info(`peers in the first complete lease set: ${set.leases.size}`);
     complete = true;
@@ -255,7 +263,10 @@ async function changedPlace(
         log.info("the external interface has changed");
         return now;
       }
-      if (told !== "") log.info("the external interface is back");
+      if (told !== "") {
+        log.info("the external interface is back");
+        kernel.reconciler.retry();
+      }
       told = "";
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
@@ -272,11 +283,11 @@ function onQuit(tell: () => void): Disposable {
   return { [Symbol.dispose]: () => void process.off("SIGQUIT", tell) };
 }
 
-function stateText({ status }: StatusFile, { reconciler }: Kernel): string {
+function stateText({ status }: StatusFile, { reconciler, details }: Kernel): string {
   const troubles = [...reconciler.troubles].map(
     ([key, { reason, attempts }]) => `${key}: ${reason.message} (attempts: ${attempts})`,
   );
-  return ["state on SIGQUIT", JSON.stringify(status), ...troubles].join("\n");
+  return ["state on SIGQUIT", JSON.stringify(status), ...details, ...troubles].join("\n");
 }
 
 function describePlace({ external, facts }: Place): string {

@@ -1,7 +1,7 @@
 // A driver is how one part of the kernel is read, changed and watched; the reconciler knows only this. Drivers exist for rtnetlink and for sysctls; the fake
 // kernel is one too, and the same contract (test/kernel/contract.ts) holds for it and for the real ones.
 
-import type { ObjectKind } from "../state/object.ts";
+import type { ObjectKey, ObjectKind } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import type { Mirror } from "./mirror.ts";
 
@@ -24,7 +24,13 @@ export interface Driver {
   refresh(kind: ObjectKind): Promise<void>;
   /** Does operations of one kind, in order; one outcome each. Never throws for a single operation's sake. */
   apply(operations: readonly Operation[]): Promise<readonly Outcome[]>;
+  /** Whether a key that nobody desires is waited for all the same while it does not stand: that the external interface is up. */
+  awaits?(key: ObjectKey): boolean;
   /** `wake` is called whenever the mirror changed or came in doubt. */
   watch(wake: () => void): void;
+  /** A link of ours is gone, and what was on it with it. */
+  linkGone?(dev: string): void;
+  /** What there is to tell about this part beside its objects, one line each, for people who ask. */
+  readonly details?: readonly string[];
   [Symbol.dispose](): void;
 }

@@ -7,11 +7,12 @@
 import { isUnicastMac } from "../ip/mac.ts";
 import type { AddressMessage } from "../netlink/address.ts";
 import type { FdbMessage } from "../netlink/fdb.ts";
-import { IFF_UP, type LinkMessage } from "../netlink/link.ts";
+import { IFF_LOWER_UP, IFF_UP, type LinkMessage } from "../netlink/link.ts";
 import { type NeighbourMessage, NUD_PERMANENT } from "../netlink/neighbour.ts";
 import { type NexthopMessage, RTNH_F_ONLINK } from "../netlink/nexthop.ts";
 import { type RouteMessage, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import { type KernelObject, type ObjectKind, objectKey } from "../state/object.ts";
+import { bearsOnLink, type External } from "./external.ts";
 import { LinkTable, linkFromMessage } from "./links.ts";
 import type { Mirror } from "./mirror.ts";
 import type { NexthopIds } from "./nexthop_ids.ts";
@@ -19,7 +20,7 @@ import { insideNetwork, isLinkLocal, isOurNexthop, isOurRoute, type Ownership } 
 
 const ON_A_LINK: readonly ObjectKind[] = ["up", "address", "neighbour", "fdb", "nexthop", "route"];
 /** The metric that IPv6 gives a route without one. */
-const IP6_DEFAULT_METRIC = 1024;
+export const IP6_DEFAULT_METRIC = 1024;
 
 export class Observer {
   readonly links = new LinkTable();
@@ -28,6 +29,8 @@ export class Observer {
   readonly #ids: NexthopIds;
   readonly #doubt: (...kinds: ObjectKind[]) => void;
   readonly #onLinkGone: (name: string) => void;
+  /** Who carries what has no device of ours; looked at as far as that needs. */
+  external: External | undefined;
 
   constructor(
     mirror: Mirror,
@@ -48,12 +51,20 @@ export class Observer {
     const namesake = this.links.indexOf(message.name);
     if (namesake !== undefined && namesake !== message.index) this.linkGone(namesake);
     this.links.set(message);
+    if (message.name === this.external?.name) this.#externalLink(message);
     if (!this.#ownership.links.has(message.name)) return;
     const link = linkFromMessage(message, this.links);
     if (!link) return; // a stranger under our name: adding ours will fail and say so
     this.#mirror.see(link, true);
     if (message.flags & IFF_UP) this.#mirror.see({ kind: "up", dev: link.name }, true);
     else this.linkWasDown(link.name);
+  }
+
+  /** Without a carrier, too, the kernel drops nexthop objects and refuses new ones. */
+  #externalLink({ name, flags }: LinkMessage): void {
+    const ready = (flags & IFF_UP) !== 0 && (flags & IFF_LOWER_UP) !== 0;
+    if (ready) this.#mirror.see({ kind: "up", dev: name }, false);
+    else this.linkWasDown(name);
   }
 
   /** Whatever it is now: what went with it has not come back. A link that was not up had nothing to lose. */
@@ -67,7 +78,7 @@ export class Observer {
   linkGone(index: number): void {
     const name = this.links.nameOf(index);
     this.links.delete(index);
-    if (name === undefined || !this.#ownership.links.has(name)) return;
+    if (name === undefined || !this.#carriesOurs(name)) return;
     this.#ids.forgetDevice(name);
     this.#mirror.lose("link", objectKey.link(name));
     this.#mirror.loseWhere(ON_A_LINK, (object) => "dev" in object && object.dev === name);
@@ -75,6 +86,7 @@ export class Observer {
   }
 
   address(message: AddressMessage, gone: boolean): void {
+    if (gone && this.links.nameOf(message.index) === this.external?.name) this.#doubt("nexthop", "route");
     const dev = this.#ourLink(message.index);
     if (!dev || isLinkLocal(message.address)) return;
     const { address } = message;
@@ -121,6 +133,13 @@ export class Observer {
     this.#mirror.see({ kind: "nexthop", dev, gateway, onlink: (message.flags & RTNH_F_ONLINK) !== 0 }, true);
   }
 
+  /** Whether a route is one by which peers are found to be on link or not. */
+  bearsOnLink(message: RouteMessage): boolean {
+    const { external } = this;
+    const index = external && this.links.indexOf(external.name);
+    return external !== undefined && index !== undefined && bearsOnLink(message, index, external.onLink);
+  }
+
   route(message: RouteMessage, gone: boolean): void {
     const { dst, oif, protocol } = message;
     const defaultMetric = message.family === "ipv6" ? IP6_DEFAULT_METRIC : 0;
@@ -150,6 +169,10 @@ export class Observer {
     if (!hop) return;
     this.#mirror.lose("nexthop", objectKey.nexthop(hop.gateway, hop.dev));
     this.#doubt("route");
+  }
+
+  #carriesOurs(name: string): boolean {
+    return this.#ownership.links.has(name) || name === this.external?.name;
   }
 
   #ourLink(index: number): string | undefined {

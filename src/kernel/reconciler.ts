@@ -43,6 +43,8 @@ export class Reconciler {
   #complete = false;
   #held = new Set<ObjectKey>();
   #repaired: Operation[] = [];
+  /** Keys whose object in the kernel changed before this pass. */
+  readonly #shaken = new Set<ObjectKey>();
   #wake: () => void = () => {};
   #idle: (() => void)[] = [];
   #awaited: { readonly keys: Set<ObjectKey>; resolve(trouble: Trouble | undefined): void }[] = [];
@@ -94,6 +96,12 @@ export class Reconciler {
     this.#wake();
   }
 
+  /** Circumstances have changed: what failed is tried now. */
+  retry(): void {
+    this.#patience.retryAll();
+    this.#wake();
+  }
+
   /** Resolves when there is nothing left to do but what fails and waits for its time. */
   async settled(): Promise<void> {
     if (this.#hasWork()) await new Promise<void>((resolve) => this.#idle.push(resolve));
@@ -101,9 +109,11 @@ export class Reconciler {
 
   /** Resolves when all of `keys` stand as desired, or with the trouble of the first that does not come about. */
   standing(keys: Iterable<ObjectKey>): Promise<Trouble | undefined> {
-    for (const key of keys) this.#enqueue(key);
+    const awaited = new Set(keys);
+    if (awaited.size === 0) return Promise.resolve(undefined); // a backend without a device, and no firewall rules
+    for (const key of awaited) this.#enqueue(key);
     return new Promise((resolve) => {
-      this.#awaited.push({ keys: new Set(keys), resolve });
+      this.#awaited.push({ keys: awaited, resolve });
       this.#wake();
     });
   }
@@ -151,6 +161,7 @@ export class Reconciler {
       const operations = keys.map((key) => operationFor(key, this.#desired.get(key), driver.mirror.get(key)));
       await this.#apply(driver, operations.filter((operation) => operation?.verb === "delete") as Operation[]);
     }
+    this.#shaken.clear();
     if (this.#repaired.length > 0) this.#report({ kind: "repaired", operations: this.#repaired });
     this.#repaired = [];
   }
@@ -160,6 +171,7 @@ export class Reconciler {
     const asked = this.#queue.get(kind) ?? new Set<ObjectKey>();
     this.#queue.delete(kind);
     const drifted = driver.mirror.takeChanged(kind);
+    for (const key of drifted) this.#shaken.add(key);
     const operations: Operation[] = [];
     for (const key of drifted.size === 0 ? asked : asked.union(drifted)) {
       const operation = operationFor(key, this.#desired.get(key), driver.mirror.get(key));
@@ -177,13 +189,15 @@ export class Reconciler {
   #mayTry(key: ObjectKey, operation: Operation, isDrift: boolean): boolean {
     if (!this.#patience.allows(key)) return false;
     const dependency = operation.verb === "delete" ? undefined : dependencyOf(operation.object);
-    if (dependency && this.#desired.has(dependency) && !this.#stands(dependency)) {
+    if (dependency && this.#isAwaited(dependency) && !this.#stands(dependency)) {
       const waiting = this.#waiting.get(dependency) ?? new Set();
       this.#waiting.set(dependency, waiting.add(key));
       return false;
     }
     if (!isDrift) return true;
-    if (this.#patience.repairIsFight(key)) {
+    // What went with its device or nexthop was undone by nobody.
+    const isConsequence = dependency !== undefined && this.#shaken.has(dependency);
+    if (!isConsequence && this.#patience.repairIsFight(key)) {
       this.#fail(key, operation, new Error("somebody undoes it again and again"), true);
       return false;
     }
@@ -241,6 +255,10 @@ export class Reconciler {
       this.#awaited = this.#awaited.filter((other) => other !== awaited);
       awaited.resolve(trouble);
     }
+  }
+
+  #isAwaited(key: ObjectKey): boolean {
+    return this.#desired.has(key) || this.#driverOf(kindOf(key))?.awaits?.(key) === true;
   }
 
   #stands(key: ObjectKey): boolean {

@@ -22,16 +22,19 @@ import {
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
-import { type KernelObject, type Link, type ObjectKind, objectKey } from "../state/object.ts";
+import { type ObjectKey, type ObjectKind, objectKey, type Route } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { adviceFor } from "./advice.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
+import type { External } from "./external.ts";
 import { Mirror } from "./mirror.ts";
 import { NexthopIds } from "./nexthop_ids.ts";
 import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
+import { makeTunLink } from "./tun_link.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
 
@@ -46,7 +49,7 @@ export interface RtnetlinkOptions {
   /** Bytes of the notification socket's buffer. */
   readonly notificationBytes?: number;
   readonly onLinkGone?: (name: string) => void;
-  /** A link or address of the host that is not ours changed. */
+  /** A link or address of the host that is not ours changed, or a route that says what is on link. */
   readonly onHostChange?: () => void;
 }
 
@@ -101,8 +104,35 @@ export class RtnetlinkDriver implements Driver {
 
   /** Whether our link of this name is there now; a stranger under the name (a bridge) is not it. */
   stands(name: string): boolean {
-    if (this.#doubt.has("link")) this.#dump("link");
+    this.#readNow("link");
     return this.mirror.get(objectKey.link(name)) !== undefined;
+  }
+
+  /** Whether there is a route of ours now, on whatever link. */
+  hasRoutes(): boolean {
+    for (const kind of ["link", "nexthop", "route"] as const) this.#readNow(kind);
+    return [...this.mirror.all.values()].some(({ object, ours }) => ours && object.kind === "route");
+  }
+
+  /** Says which interface is the external one. */
+  follow(external: External): void {
+    const before = this.#observer.external;
+    this.#observer.external = external;
+    if (before?.name === external.name) return;
+    if (before) this.mirror.lose("up", objectKey.up(before.name));
+    this.#doubt.add("link");
+    this.#wake();
+  }
+
+  awaits(key: ObjectKey): boolean {
+    const { external } = this.#observer;
+    return external !== undefined && key === objectKey.up(external.name);
+  }
+
+  /** Takes routes over that another flannel made; they are ours from now on. */
+  adopt(routes: readonly Route[]): void {
+    for (const route of routes) this.mirror.see(route, true);
+    this.#wake();
   }
 
   watch(wake: () => void): void {
@@ -110,8 +140,11 @@ export class RtnetlinkDriver implements Driver {
   }
 
   async refresh(kind: ObjectKind): Promise<void> {
-    if (!this.#doubt.has(kind)) return;
-    this.#doubt.delete(kind);
+    this.#readNow(kind);
+  }
+
+  #readNow(kind: ObjectKind): void {
+    if (!this.#doubt.delete(kind)) return;
     try {
       this.#dump(kind);
     } catch (error) {
@@ -148,7 +181,8 @@ export class RtnetlinkDriver implements Driver {
       const failed = this.#applyLink({ verb: "delete", key, object: operation.actual });
       return failed ?? this.#applyLink({ verb: "add", key, object });
     }
-    const [outcome] = this.#applyBatch([operation]);
+    const isTun = object.kind === "link" && object.info.type === "tun" && operation.verb === "add";
+    const [outcome] = isTun ? [makeTunLink(object.name, this.#options.namespace)] : this.#applyBatch([operation]);
     this.#notifications.drain();
     this.#readLink(object.kind === "link" ? object.name : "dev" in object ? object.dev : "");
     return outcome;
@@ -192,16 +226,7 @@ export class RtnetlinkDriver implements Driver {
     }
     if (!answer)
       return new Error(`cannot ${verb} ${what}: ${obstacle && "obstacle" in obstacle ? obstacle.obstacle : ""}`);
-    return new NetlinkError(verb, what, answer, this.#advice(object, answer));
-  }
-
-  /** What to do about an answer; undefined when there is nothing to say. */
-  #advice(object: KernelObject, { errno }: Answer): string | undefined {
-    if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
-    // A vxlan opens its socket only when it is set up.
-    const link = object.kind === "up" ? this.mirror.get(objectKey.link(object.dev))?.object : undefined;
-    if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
-    return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
+    return new NetlinkError(verb, what, answer, adviceFor(object, answer.errno, this.mirror));
   }
 
   /** An id we thought free is somebody's, or one we thought ours is gone. */
@@ -257,6 +282,7 @@ export class RtnetlinkDriver implements Driver {
           break;
         case "route":
           this.#observer.route(object, gone);
+          host ||= this.#observer.bearsOnLink(object);
           break;
         case "rule":
         case "nsid":
@@ -372,11 +398,4 @@ export class RtnetlinkDriver implements Driver {
 /** Errors that say that there is nothing to delete any more. */
 function isGone(errno: number): boolean {
   return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
-}
-
-function takenAdvice({ name, info }: Link): string {
-  const other = `another link has the name ${name}`;
-  if (info.type !== "vxlan") return `${other}: see ip -d link show ${name}`;
-  const { vni, port } = info;
-  return `${other}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
 }

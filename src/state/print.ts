@@ -15,7 +15,7 @@ import {
   type Route,
 } from "./object.ts";
 import type { Change } from "./operation.ts";
-import { backendCommands, printBackendObject } from "./print_backend.ts";
+import { backendCommands, effectChange, printBackendObject } from "./print_backend.ts";
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
 export const ROUTE_PROTOCOL = 70;
@@ -38,6 +38,9 @@ export function printOperation(
 ): string {
   const { object, verb } = operation;
   if (isRuleSet(object)) return ruleCommands(operation, ruleSuffix(object));
+  if (verb === "change" && object.kind === "command" && operation.actual.kind === "command") {
+    return effectChange(object, operation.actual);
+  }
   if (!isNetworkObject(object)) return backendCommands(object, verb);
   switch (verb) {
     case "delete":

@@ -145,6 +145,7 @@ export function errnoText(errno: number): string {
 }
 
 export const EPERM = 1;
+export const EIO = 5;
 export const ENOENT = 2;
 export const ESRCH = 3;
 export const EINTR = 4;
@@ -155,6 +156,7 @@ export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const EBADFD = 77;
 export const EMSGSIZE = 90;
 export const EADDRINUSE = 98;
 export const EADDRNOTAVAIL = 99;

@@ -173,6 +173,8 @@ export class Node {
 export interface UnderlayOptions {
   readonly nodes?: number;
   readonly families?: readonly Family[];
+  /** Routers at the nodes' default gateways, on the same switch. */
+  readonly router?: boolean;
   /** The network configuration; undefined leaves the store without. */
   readonly config?: object | undefined;
   /** etcd as the store, and the generation of its API that the nodes are told to use. */
@@ -197,6 +199,7 @@ export class Underlay implements AsyncDisposable {
   static async open({
     nodes = 2,
     families = ["ipv4", "ipv6"],
+    router = false,
     etcd,
     ...rest
   }: UnderlayOptions = {}): Promise<Underlay> {
@@ -204,6 +207,7 @@ export class Underlay implements AsyncDisposable {
     try {
       run(`ip -n ${underlay.#switch.name} -batch -`, "link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
       for (let n = 1; n <= nodes; n++) underlay.#addNode(n, families);
+      if (router) underlay.#addRouter();
       const config = "config" in rest ? rest.config : NETWORK;
       if (etcd) await underlay.#startEtcd(etcd, config);
       else {
@@ -239,6 +243,17 @@ export class Underlay implements AsyncDisposable {
     // Without the check for duplicates, whose second a link-local address would not be usable for.
     node.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad");
     for (const line of lines) run(`ip -n ${name} ${line}`);
+  }
+
+  #addRouter(): void {
+    const namespace = new Namespace();
+    this.#members.push(namespace);
+    this.#plug("r1", namespace.name);
+    namespace.run(`
+      echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
+      sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
+      ip link set lo up; ip link set eth0 up
+      ip address add 192.168.77.254/24 dev eth0; ip address add fd00:77::fe/64 dev eth0 nodad`);
   }
 
   #plug(port: string, namespace: string): void {
@@ -279,6 +294,14 @@ export class Underlay implements AsyncDisposable {
   /** The switch drops everything from and to a port: p<n> of a node, m<n> of a member. Links stay up, nothing is refused. */
   cut(port: string): void {
     this.#switch.run(`bridge link set dev ${port} state 0`);
+  }
+
+  /** Pulls the cable of a node, waits until the node's kernel has taken notice, and puts it in again. */
+  replug(node: Node): void {
+    const port = `p${node.n}`;
+    this.#switch.run(`ip link set ${port} down`);
+    node.run("while ip -o link show dev eth0 | grep -q 'state UP'; do sleep 0.02; done");
+    this.#switch.run(`ip link set ${port} up`);
   }
 
   heal(port: string): void {

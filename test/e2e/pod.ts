@@ -1,50 +1,53 @@
 // A pod on a node, as a CNI plugin would make one: a network namespace behind the bridge cni0, which has the first address of the node's subnet. And a witness
 // in a host's kernel of the sources that packets arrive with.
 
-import type { Family } from "../../src/ip/family.ts";
+import { FAMILIES, type Family } from "../../src/ip/family.ts";
 import { Namespace, run } from "../kernel/linux_world.ts";
 import type { Node, Underlay } from "./nodes.ts";
 import type { Program } from "./program.ts";
 
 export class Pod implements Disposable {
   readonly namespace = new Namespace();
+  /** "" in a family that it has not. */
   readonly address: Readonly<Record<Family, string>>;
   readonly #underlay: Underlay;
 
   /** The subnets of the node must be known: flanneld has written subnet.env. */
-  constructor(underlay: Underlay, node: Node) {
+  constructor(underlay: Underlay, node: Node, families: readonly Family[] = FAMILIES) {
     this.#underlay = underlay;
-    const nth = (n: number) => ({
-      ipv4: node.overlay("ipv4").replace(/\.0$/, `.${n}`),
-      ipv6: `${node.overlay("ipv6")}${n}`,
+    const nth = (n: number): Readonly<Record<Family, string>> => ({
+      ipv4: families.includes("ipv4") ? node.overlay("ipv4").replace(/\.0$/, `.${n}`) : "",
+      ipv6: families.includes("ipv6") ? `${node.overlay("ipv6")}${n}` : "",
     });
     const gateway = nth(1);
     this.address = nth(2);
+    const addressing = (addresses: typeof gateway, dev: string) => `
+      ${addresses.ipv4 && `ip address add ${addresses.ipv4}/24 dev ${dev}`}
+      ${addresses.ipv6 && `ip address add ${addresses.ipv6}/64 dev ${dev} nodad`}`;
+    const { FLANNEL_MTU: mtu } = node.subnetEnv;
     node.run(`
       sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-      ip link add cni0 type bridge mcast_snooping 0
+      ip link add cni0 mtu ${mtu} type bridge mcast_snooping 0
       ip link set cni0 up
-      ip address add ${gateway.ipv4}/24 dev cni0
-      ip address add ${gateway.ipv6}/64 dev cni0 nodad
-      ip link add pod type veth peer name eth0 netns ${this.namespace.name}
+      ${addressing(gateway, "cni0")}
+      ip link add pod mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${this.namespace.name}
       ip link set pod master cni0 up`);
     this.namespace.run(`
       echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
       ip link set lo up
       ip link set eth0 up
-      ip address add ${this.address.ipv4}/24 dev eth0
-      ip address add ${this.address.ipv6}/64 dev eth0 nodad
-      ip route add default via ${gateway.ipv4}
-      ip -6 route add default via ${gateway.ipv6}`);
+      ${addressing(this.address, "eth0")}
+      ${gateway.ipv4 && `ip route add default via ${gateway.ipv4}`}
+      ${gateway.ipv6 && `ip -6 route add default via ${gateway.ipv6}`}`);
   }
 
   spawn(command: readonly string[]): Program {
     return this.#underlay.program(["nsenter", `--net=${this.namespace.path}`, ...command]);
   }
 
-  /** Pings and returns how many answers came. */
-  async ping(target: string, count = 3): Promise<number> {
-    const program = this.spawn(["ping", "-n", "-q", "-c", `${count}`, "-i", "0.05", "-W", "1", target]);
+  /** Pings and returns how many answers came; `options` are ping's. */
+  async ping(target: string, count = 3, options: readonly string[] = []): Promise<number> {
+    const program = this.spawn(["ping", "-n", "-q", "-c", `${count}`, "-i", "0.05", "-W", "1", ...options, target]);
     await program.exit();
     return Number(/(\d+) received/.exec(program.output)?.[1] ?? 0);
   }

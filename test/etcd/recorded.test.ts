@@ -144,6 +144,7 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
       external: { name: "eth0", mtu: 1_500, address: READER.publicIp, routes: [] },
       addresses: new Set(),
       nexthopObjects: false,
+      networks: {},
     };
     const { own } = await acquireAsReader(manager);
     const identity = vxlan.identity({}, ANY_BYTES);

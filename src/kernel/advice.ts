@@ -1,0 +1,21 @@
+// What to do about an answer of the kernel's, where its own words do not say: which other program or link is in the way, and how to see it.
+
+import { type KernelObject, type Link, objectKey } from "../state/object.ts";
+import { EADDRINUSE, EEXIST } from "../sys/error.ts";
+import type { Mirror } from "./mirror.ts";
+
+/** undefined when there is nothing to say. */
+export function adviceFor(object: KernelObject, errno: number, mirror: Mirror): string | undefined {
+  if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
+  // A vxlan opens its socket only when it is set up.
+  const link = object.kind === "up" ? mirror.get(objectKey.link(object.dev))?.object : undefined;
+  if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
+  return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
+}
+
+function takenAdvice({ name, info }: Link): string {
+  const other = `another link has the name ${name}`;
+  if (info.type !== "vxlan") return `${other}: see ip -d link show ${name}`;
+  const { vni, port } = info;
+  return `${other}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
+}

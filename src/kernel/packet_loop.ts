@@ -1,0 +1,297 @@
+// The driver of packet loops and their peers. It opens device and socket, so that what cannot be opened fails as any operation does, and has a thread move the packets
+// (packet_loop/worker.ts). A loop that ends by itself is an object that is gone: the reconciler has it made again.
+
+import { addressBytes, addressNumber } from "../ip/address.ts";
+import { prefixAddress, prefixLength } from "../ip/prefix.ts";
+import { counterText, newCounters } from "../packet_loop/counters.ts";
+import type { FromLoop, ToLoop } from "../packet_loop/options.ts";
+import type { LoopRoute } from "../packet_loop/peer_table.ts";
+import type { LoopPeer, PacketLoop } from "../state/backend_object.ts";
+import { keyOf, type ObjectKey, type ObjectKind, objectKey } from "../state/object.ts";
+import type { Operation } from "../state/operation.ts";
+import { printObject } from "../state/print.ts";
+import { type DatagramSocket, openBell, openDatagramSocket, ring } from "../sys/datagram.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EBUSY, ENODEV, SysError } from "../sys/error.ts";
+import { close } from "../sys/libc.ts";
+import { inNamespace } from "../sys/netns.ts";
+import { openTun, type TunOffload } from "../sys/tun.ts";
+import { type Driver, type Outcome, Overtaken } from "./driver.ts";
+import { Mirror } from "./mirror.ts";
+
+/** Bytes of each of the socket's buffers: a burst of some thousand packets while the loop waits for a processor. */
+const BUFFER_BYTES = 8 << 20;
+/** How long a loop that is told to end may take before its files are closed under it. */
+const END_MS = 2_000;
+
+export interface PacketLoopOptions {
+  /** Path of the network namespace to work in; this one by default. */
+  readonly namespace?: string;
+  /** A loop works; what it can do and what not, when that is news. */
+  readonly onStart?: (text: string) => void;
+  /** A loop ended that nobody ended. */
+  readonly onDeath?: (text: string) => void;
+}
+
+/** A loop at work. */
+interface Running {
+  readonly object: PacketLoop;
+  readonly worker: Worker;
+  readonly files: readonly number[];
+  readonly bell: number;
+  readonly counters: Float64Array<SharedArrayBuffer>;
+  readonly rings: Int32Array<SharedArrayBuffer>;
+  readonly ended: Promise<void>;
+}
+
+export class PacketLoopDriver implements Driver {
+  readonly kinds: readonly ObjectKind[] = ["packetloop", "looppeer"];
+  readonly mirror = new Mirror();
+  readonly inDoubt = false;
+  readonly #options: PacketLoopOptions;
+  readonly #running = new Map<ObjectKey, Running>();
+  readonly #ending = new Map<ObjectKey, Promise<void>>();
+  /** All that are wanted, for loops that come later. */
+  readonly #peers = new Map<ObjectKey, LoopPeer>();
+  #told = "";
+  #disposed = false;
+  #wake: () => void = () => {};
+
+  constructor(options: PacketLoopOptions = {}) {
+    this.#options = options;
+  }
+
+  watch(wake: () => void): void {
+    this.#wake = wake;
+  }
+
+  async refresh(): Promise<void> {}
+
+  /** What each loop has counted, for people. */
+  get details(): readonly string[] {
+    return [...this.#running].map(([key, { counters }]) => `${key}: ${counterText(counters)}`);
+  }
+
+  /** The loop will notice too, but perhaps only after the device is there again, which it has not. */
+  linkGone(dev: string): void {
+    const key = objectKey.packetloop(dev);
+    if (!this.#running.has(key)) return;
+    void this.#end(key);
+    this.mirror.lose("packetloop", key);
+    this.#wake();
+  }
+
+  async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    const outcomes: Outcome[] = [];
+    for (const operation of operations) {
+      if (operation.object.kind === "packetloop") outcomes.push(await this.#applyLoop(operation, operation.object));
+    }
+    if (operations[0]?.object.kind === "looppeer") return this.#applyPeers(operations);
+    return outcomes;
+  }
+
+  async #applyLoop({ key, verb }: Operation, object: PacketLoop): Promise<Outcome> {
+    await this.#end(key);
+    this.mirror.confirm(key, undefined);
+    if (verb === "delete") return undefined;
+    try {
+      await this.#start(key, object);
+    } catch (error) {
+      const text = `cannot start the ${printObject(object)}: ${error instanceof Error ? error.message : error}`;
+      if (!(error instanceof SysError)) return new Error(text);
+      return error.errno === ENODEV ? new Overtaken(text) : new Error(`${text}${advice(error.errno, object)}`);
+    }
+    if (!this.#running.has(key)) return new Overtaken(`the ${printObject(object)} ended as soon as it had begun`);
+    this.mirror.confirm(key, object);
+    return undefined;
+  }
+
+  async #start(key: ObjectKey, object: PacketLoop): Promise<void> {
+    const { namespace } = this.#options;
+    const open = () => openFiles(object);
+    const { tun, socket } = namespace === undefined ? open() : inNamespace(namespace, open);
+    const bell = openBell();
+    const files = [tun.fd, socket.fd, bell];
+    const counters = newCounters();
+    const rings = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(workerUrl());
+    worker.unref();
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const { promise: started, resolve: hasStarted, reject } = Promise.withResolvers<string>();
+    const over = (reason: string | undefined) => {
+      reject(new Error(reason ?? "its thread ended"));
+      resolve();
+      if (this.#running.get(key)?.worker === worker) this.#died(key, reason ?? "its thread ended");
+      worker.terminate();
+    };
+    worker.onmessage = ({ data }: MessageEvent<FromLoop>) => {
+      if (data.kind === "started") hasStarted(data.checksums);
+      else over(data.reason);
+    };
+    worker.onerror = (event) => over(event.message);
+    worker.addEventListener("close", () => over(undefined));
+    this.#running.set(key, { object, worker, files, bell, counters, rings, ended });
+    const peers = [...this.#peers.values()].filter(({ dev }) => dev === object.dev).map(routeOf);
+    const message: ToLoop = {
+      kind: "start",
+      options: {
+        tun: tun.fd,
+        udp: socket.fd,
+        bell,
+        ownAddress: numberOf(prefixAddress(object.subnet)),
+        network: { first: numberOf(prefixAddress(object.network)), length: prefixLength(object.network) },
+        mtu: object.mtu,
+        strict: object.strict,
+        sendsSegments: socket.segments,
+        writesUdpSegments: tun.offload === "tcp and udp",
+      },
+      peers,
+      counters,
+      rings,
+    };
+    worker.postMessage(message);
+    const checksums = await started;
+    this.#tell(`${printObject(object)}: ${features(tun.offload, socket, checksums)}`);
+  }
+
+  #tell(text: string): void {
+    if (text !== this.#told) this.#options.onStart?.(text);
+    this.#told = text;
+  }
+
+  #died(key: ObjectKey, reason: string): void {
+    const running = this.#running.get(key);
+    if (!running) return;
+    this.#running.delete(key);
+    for (const fd of running.files) close(fd);
+    if (this.#disposed) return;
+    this.mirror.lose("packetloop", key);
+    this.#options.onDeath?.(`${printObject(running.object)} ended: ${reason}; starting it again`);
+    this.#wake();
+  }
+
+  /** Resolves when nobody has device and socket any more. */
+  async #end(key: ObjectKey): Promise<void> {
+    const running = this.#running.get(key);
+    if (running) {
+      this.#running.delete(key);
+      this.#ending.set(key, this.#finish(running));
+    }
+    await this.#ending.get(key);
+    this.#ending.delete(key);
+  }
+
+  async #finish(running: Running): Promise<void> {
+    send(running, { kind: "stop" });
+    await Promise.race([running.ended, Bun.sleep(END_MS)]);
+    for (const fd of running.files) close(fd);
+  }
+
+  #applyPeers(operations: readonly Operation[]): readonly Outcome[] {
+    const changes = new Map<string, { set: LoopRoute[]; deleted: LoopRoute[] }>();
+    for (const { key, verb, object } of operations) {
+      if (object.kind !== "looppeer") continue;
+      const ofLoop = changes.get(object.dev) ?? { set: [], deleted: [] };
+      changes.set(object.dev, ofLoop);
+      if (verb === "delete") {
+        this.#peers.delete(key);
+        ofLoop.deleted.push(routeOf(object));
+        this.mirror.confirm(key, undefined);
+      } else {
+        this.#peers.set(key, object);
+        ofLoop.set.push(routeOf(object));
+        this.mirror.confirm(keyOf(object), object);
+      }
+    }
+    for (const [dev, ofLoop] of changes) {
+      const running = this.#running.get(objectKey.packetloop(dev));
+      if (running) send(running, { kind: "peers", changes: ofLoop });
+    }
+    return operations.map(() => undefined);
+  }
+
+  /** The threads end by themselves, a moment later. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    for (const running of this.#running.values()) {
+      send(running, { kind: "stop" });
+      void running.ended.then(() => running.files.forEach((fd) => void close(fd)));
+    }
+    this.#running.clear();
+  }
+}
+
+function send({ worker, rings, bell }: Running, message: ToLoop): void {
+  worker.postMessage(message);
+  Atomics.add(rings, 0, 1);
+  ring(bell);
+}
+
+/** The entry point as the build names it; from the sources, the file. */
+function workerUrl(): string {
+  const built = import.meta.url.includes("/$bunfs/");
+  return built ? "./packet_loop/worker.ts" : new URL("../packet_loop/worker.ts", import.meta.url).href;
+}
+
+function openFiles({ dev, local, port }: PacketLoop): {
+  readonly tun: ReturnType<typeof openTun>;
+  readonly socket: DatagramSocket;
+} {
+  const tun = openTun(dev);
+  try {
+    return { tun, socket: openDatagramSocket(addressBytes(local), port, BUFFER_BYTES, `udp ${local}:${port}`) };
+  } catch (error) {
+    close(tun.fd);
+    throw error;
+  }
+}
+
+function routeOf({ subnet, endpoint }: LoopPeer): LoopRoute {
+  return {
+    subnet: numberOf(prefixAddress(subnet)),
+    length: prefixLength(subnet),
+    address: numberOf(endpoint.address),
+    port: endpoint.port,
+  };
+}
+
+function numberOf(address: Parameters<typeof addressNumber>[0]): number {
+  return Number(addressNumber(address));
+}
+
+/** What is in use, and what this kernel has not. */
+function features(
+  offload: TunOffload,
+  { segments, receivesSegments, receiveBytes }: DatagramSocket,
+  checksums: string,
+): string {
+  const device: Record<TunOffload, string> = {
+    "tcp and udp": "the device passes TCP and UDP in large packets",
+    tcp: "the device passes TCP in large packets, UDP not (Linux 6.2 has that)",
+    checksums: "the device passes no large packets",
+    none: "the device passes no large packets and leaves no checksums to us",
+  };
+  const sends = segments
+    ? "many datagrams are sent in one (UDP_SEGMENT)"
+    : "datagrams are sent one by one (Linux 4.18 has UDP_SEGMENT)";
+  const receives = receivesSegments
+    ? "and received in one (UDP_GRO)"
+    : "and received one by one (Linux 5.0 has UDP_GRO)";
+  const sums =
+    checksums === "simd"
+      ? "checksums by SIMD"
+      : "checksums without SIMD, which WebAssembly has not got on this machine";
+  return `${device[offload]}; ${sends} ${receives}; ${sums}; the socket holds ${receiveBytes >> 10} KiB`;
+}
+
+function advice(errno: number, { dev, local, port }: PacketLoop): string {
+  switch (errno) {
+    case EADDRINUSE:
+      return `; another program has UDP port ${port}: see ss -lunp, or set Backend.Port`;
+    case EADDRNOTAVAIL:
+      return `; no interface has the address ${local}`;
+    case EBUSY:
+      return `; another program has ${dev} open: is another flanneld running?`;
+    default:
+      return "";
+  }
+}

@@ -1,0 +1,44 @@
+// What the thread of the packet loop is told, and what it tells. A message is followed by one ring of its bell (worker.ts).
+
+import type { PacketMemory } from "../dataplane/memory.ts";
+import type { LoopRoute } from "./peer_table.ts";
+
+export interface LoopOptions {
+  /** Open files: the TUN device with virtio headers, the UDP socket, and an eventfd that ends a wait. */
+  readonly tun: number;
+  readonly udp: number;
+  readonly bell: number;
+  /** Source of ICMP errors, as an unsigned number. */
+  readonly ownAddress: number;
+  /** Inner destinations outside are dropped. */
+  readonly network: { readonly first: number; readonly length: number };
+  /** Bytes of the largest inner packet. */
+  readonly mtu: number;
+  readonly strict: boolean;
+  /** What kernel and device can do. */
+  readonly sendsSegments: boolean;
+  readonly writesUdpSegments: boolean;
+  /** Only for comparisons. */
+  readonly checksums?: PacketMemory["kind"];
+}
+
+export interface PeerChanges {
+  readonly set: readonly LoopRoute[];
+  readonly deleted: readonly Pick<LoopRoute, "subnet" | "length">[];
+}
+
+export type ToLoop =
+  | {
+      readonly kind: "start";
+      readonly options: LoopOptions;
+      readonly peers: readonly LoopRoute[];
+      readonly counters: Float64Array<SharedArrayBuffer>;
+      readonly rings: Int32Array<SharedArrayBuffer>;
+    }
+  | { readonly kind: "peers"; readonly changes: PeerChanges }
+  | { readonly kind: "stop" };
+
+export type FromLoop =
+  | { readonly kind: "started"; readonly checksums: PacketMemory["kind"] }
+  /** `reason` undefined: it was told to. */
+  | { readonly kind: "ended"; readonly reason: string | undefined };

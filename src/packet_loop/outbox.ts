@@ -1,0 +1,245 @@
+// Inner packets on their way to peers, as messages of sendmmsg(2): packets to one peer of one size become one message with UDP_SEGMENT, which the kernel takes through
+// its stack in one piece; the last packet of a message may be shorter. Packets of several flows are put together, but those of one flow keep their order: a packet never joins a
+// message before the one that has its flow's last packet.
+
+import { BURST_BYTES, BURST_SEGMENTS } from "../dataplane/burst.ts";
+import { EINTR } from "../sys/error.ts";
+import { sendDatagrams } from "../sys/packet_calls.ts";
+import {
+  type Arena,
+  CONTROL_BYTES,
+  CONTROL_DATA,
+  CONTROL_LEVEL,
+  CONTROL_TYPE,
+  CONTROL_U16,
+  IOVEC_BYTES,
+  MMSGHDR_BYTES,
+  MSG_CONTROLLEN,
+  MSG_IOVLEN,
+  SOCKADDR_ADDRESS,
+  SOCKADDR_BYTES,
+  SOCKADDR_PORT,
+} from "./arena.ts";
+import { Counter, count } from "./counters.ts";
+import type { PeerTable } from "./peer_table.ts";
+
+const MESSAGES = 64;
+/** Places of the two hash tables; a power of two. What falls on another's place is only not put together. */
+const PLACES = 256;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+
+export class Outbox {
+  readonly #arena: Arena;
+  readonly #udp: number;
+  readonly #peers: PeerTable;
+  readonly #counters: Float64Array;
+  /** Packets in a message at most. */
+  readonly #most: number;
+  readonly #messages: number;
+  readonly #names: number;
+  readonly #iovecs: number;
+  readonly #controls: number;
+  /** One more message, for what is sent one by one. */
+  readonly #single: number;
+  readonly #singleName: number;
+  readonly #singleIovec: number;
+  #used = 0;
+  // One entry for each message: its peer, size of its packets, how many they are, bytes, ranges, and whether another may join.
+  readonly #peer = new Int32Array(MESSAGES);
+  readonly #size = new Int32Array(MESSAGES);
+  readonly #packets = new Int32Array(MESSAGES);
+  readonly #bytes = new Int32Array(MESSAGES);
+  readonly #ranges = new Int32Array(MESSAGES);
+  readonly #open = new Uint8Array(MESSAGES);
+  // Number of a message plus one; 0: none. By peer and size, by peer, and the last message of each flow.
+  readonly #bySize = new Uint8Array(PLACES);
+  readonly #byPeer = new Uint8Array(PLACES);
+  readonly #byFlow = new Uint8Array(PLACES);
+
+  constructor(arena: Arena, udp: number, peers: PeerTable, counters: Float64Array, segments: boolean) {
+    this.#arena = arena;
+    this.#udp = udp;
+    this.#peers = peers;
+    this.#counters = counters;
+    this.#most = segments ? BURST_SEGMENTS : 1;
+    this.#messages = arena.take(MMSGHDR_BYTES * (MESSAGES + 1));
+    this.#names = arena.take(SOCKADDR_BYTES * (MESSAGES + 1));
+    this.#controls = arena.take(CONTROL_BYTES * (MESSAGES + 1));
+    this.#iovecs = arena.take(IOVEC_BYTES * (MESSAGES * BURST_SEGMENTS + 1));
+    const { view } = arena.memory;
+    for (let message = 0; message <= MESSAGES; message++) {
+      const control = this.#controls + message * CONTROL_BYTES;
+      arena.message(
+        this.#messages + message * MMSGHDR_BYTES,
+        this.#names + message * SOCKADDR_BYTES,
+        this.#iovecs + message * BURST_SEGMENTS * IOVEC_BYTES,
+        control,
+      );
+      view.setUint32(control, CONTROL_U16, true);
+      view.setInt32(control + CONTROL_LEVEL, SOL_UDP, true);
+      view.setInt32(control + CONTROL_TYPE, UDP_SEGMENT, true);
+    }
+    this.#single = this.#messages + MESSAGES * MMSGHDR_BYTES;
+    this.#singleName = this.#names + MESSAGES * SOCKADDR_BYTES;
+    this.#singleIovec = this.#iovecs + MESSAGES * BURST_SEGMENTS * IOVEC_BYTES;
+  }
+
+  /** Whether a burst or packet can be put in without sending first. */
+  get hasRoom(): boolean {
+    return this.#used < MESSAGES;
+  }
+
+  /** Puts in one packet, which stays where it is until `send`. `flow`: a number that packets of one flow have in common. */
+  add(peer: number, packet: number, length: number, flow: number): void {
+    const flowPlace = flow & (PLACES - 1);
+    const earliest = this.#byFlow[flowPlace] ?? 0;
+    const sizePlace = (peer * 37 + length) & (PLACES - 1);
+    const peerPlace = peer & (PLACES - 1);
+    let number = this.#bySize[sizePlace] ?? 0;
+    if (
+      number === 0 ||
+      number < earliest ||
+      !this.#takes(number - 1, peer, length) ||
+      this.#size[number - 1] !== length
+    ) {
+      number = this.#byPeer[peerPlace] ?? 0;
+      if (number === 0 || number < earliest || !this.#takes(number - 1, peer, length)) {
+        number = this.#begin(peer, length) + 1;
+        this.#byPeer[peerPlace] = number;
+        this.#bySize[sizePlace] = number;
+      }
+    }
+    const message = number - 1;
+    const range = this.#ranges[message] ?? 0;
+    const iovec = this.#iovecs + (message * BURST_SEGMENTS + range) * IOVEC_BYTES;
+    this.#arena.iovec(iovec, packet, length);
+    this.#ranges[message] = range + 1;
+    this.#packets[message] = range + 1;
+    this.#bytes[message] = (this.#bytes[message] ?? 0) + length;
+    if (length < (this.#size[message] ?? 0) || range + 1 === this.#most) this.#open[message] = 0;
+    this.#byFlow[flowPlace] = number;
+  }
+
+  /** Puts in packets that lie one behind the other, all `size` long but the last. */
+  addBurst(peer: number, start: number, bytes: number, size: number, flow: number): void {
+    if (this.#most === 1) {
+      for (let at = start; at < start + bytes; at += size) {
+        if (this.#used === MESSAGES) this.send();
+        this.add(peer, at, Math.min(size, start + bytes - at), flow);
+      }
+      return;
+    }
+    const message = this.#begin(peer, size);
+    this.#arena.iovec(this.#iovecs + message * BURST_SEGMENTS * IOVEC_BYTES, start, bytes);
+    this.#ranges[message] = 1;
+    this.#packets[message] = Math.ceil(bytes / size);
+    this.#bytes[message] = bytes;
+    this.#open[message] = 0;
+    this.#byFlow[flow & (PLACES - 1)] = message + 1;
+  }
+
+  #takes(message: number, peer: number, length: number): boolean {
+    return (
+      this.#open[message] === 1 &&
+      this.#peer[message] === peer &&
+      (this.#size[message] ?? 0) >= length &&
+      (this.#bytes[message] ?? 0) + length <= BURST_BYTES
+    );
+  }
+
+  #begin(peer: number, size: number): number {
+    const message = this.#used++;
+    this.#peer[message] = peer;
+    this.#size[message] = size;
+    this.#packets[message] = 0;
+    this.#bytes[message] = 0;
+    this.#ranges[message] = 0;
+    this.#open[message] = this.#most > 1 ? 1 : 0;
+    const name = this.#names + message * SOCKADDR_BYTES;
+    this.#address(name, peer);
+    return message;
+  }
+
+  #address(name: number, peer: number): void {
+    const { view } = this.#arena.memory;
+    view.setUint16(name + SOCKADDR_PORT, this.#peers.port[peer] ?? 0);
+    view.setUint32(name + SOCKADDR_ADDRESS, this.#peers.address[peer] ?? 0);
+  }
+
+  /** Sends all that was put in. */
+  send(): void {
+    const used = this.#used;
+    if (used === 0) return;
+    const { view } = this.#arena.memory;
+    let packets = 0;
+    let bytes = 0;
+    for (let message = 0; message < used; message++) {
+      const header = this.#messages + message * MMSGHDR_BYTES;
+      view.setUint32(header + MSG_IOVLEN, this.#ranges[message] ?? 0, true);
+      const many = (this.#packets[message] ?? 0) > 1;
+      view.setUint32(header + MSG_CONTROLLEN, many ? CONTROL_BYTES : 0, true);
+      if (many) view.setUint16(this.#controls + message * CONTROL_BYTES + CONTROL_DATA, this.#size[message] ?? 0, true);
+      packets += this.#packets[message] ?? 0;
+      bytes += this.#bytes[message] ?? 0;
+    }
+    count(this.#counters, Counter.sentMessages, used);
+    count(this.#counters, Counter.sentPackets, packets);
+    count(this.#counters, Counter.sentBytes, bytes);
+    for (let done = 0; done < used; ) {
+      const first = this.#arena.address + this.#messages + done * MMSGHDR_BYTES;
+      const sent = sendDatagrams(this.#udp, first, used - done);
+      if (sent > 0) done += sent;
+      else if (sent !== -EINTR) this.#refused(done++);
+    }
+    this.#used = 0;
+    this.#bySize.fill(0);
+    this.#byPeer.fill(0);
+    this.#byFlow.fill(0);
+  }
+
+  /** A message of many packets is refused where one of them would be fragmented, or where the device cannot have its checksum; one by one they go. */
+  #refused(message: number): void {
+    const packets = this.#packets[message] ?? 0;
+    if (packets === 1) {
+      this.#notSent(this.#bytes[message] ?? 0);
+      return;
+    }
+    const { view } = this.#arena.memory;
+    const iovecs = this.#iovecs + message * BURST_SEGMENTS * IOVEC_BYTES;
+    const size = this.#size[message] ?? 0;
+    const burst = this.#ranges[message] === 1;
+    this.#address(this.#singleName, this.#peer[message] ?? 0);
+    view.setUint32(this.#single + MSG_IOVLEN, 1, true);
+    view.setUint32(this.#single + MSG_CONTROLLEN, 0, true);
+    const { bytes } = this.#arena.memory;
+    let left = this.#bytes[message] ?? 0;
+    for (let packet = 0; packet < packets; packet++) {
+      const iovec = burst ? iovecs : iovecs + packet * IOVEC_BYTES;
+      bytes.copyWithin(this.#singleIovec, iovec, iovec + IOVEC_BYTES);
+      const length = burst ? Math.min(size, left) : view.getUint32(iovec + 8, true);
+      view.setUint32(this.#singleIovec + 8, length, true);
+      left -= length;
+      count(this.#counters, Counter.sentSingly, 1);
+      let sent: number;
+      do sent = sendDatagrams(this.#udp, this.#arena.address + this.#single, 1);
+      while (sent === -EINTR);
+      if (sent < 0) this.#notSent(length);
+      if (burst) this.#advance(iovec, length);
+    }
+  }
+
+  /** Moves the start of a range. */
+  #advance(iovec: number, by: number): void {
+    const { view } = this.#arena.memory;
+    const low = view.getUint32(iovec, true) + by;
+    view.setUint32(iovec, low, true);
+    if (low >= 2 ** 32) view.setUint32(iovec + 4, view.getUint32(iovec + 4, true) + 1, true);
+  }
+
+  #notSent(bytes: number): void {
+    count(this.#counters, Counter.sendFailed, 1);
+    count(this.#counters, Counter.sentPackets, -1);
+    count(this.#counters, Counter.sentBytes, -bytes);
+  }
+}

@@ -1,0 +1,117 @@
+// A UDP socket for very many datagrams (udp(7), socket(7), linux/udp.h), and the eventfd(2) that wakes the thread which waits for it. Numbers are those of x86-64
+// and arm64 alike.
+
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { ENOPROTOOPT, EPERM, SysError } from "./error.ts";
+import {
+  bind,
+  close,
+  getsockopt,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+  setsockopt,
+  socket,
+} from "./libc.ts";
+
+const { i32, u32, u64, ptr } = FFIType;
+
+const { symbols: c } = dlopen("libc.so.6", {
+  __errno_location: { args: [], returns: ptr },
+  eventfd: { args: [u32, i32], returns: i32 },
+  write: { args: [i32, ptr, u64], returns: i32 },
+});
+
+const AF_INET = 2;
+const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
+const SOL_UDP = 17;
+/** Linux 4.18. */
+export const UDP_SEGMENT = 103;
+/** Linux 5.0. */
+export const UDP_GRO = 104;
+
+const EFD_SEMAPHORE = 1;
+const EFD_NONBLOCK = 0o4000;
+const EFD_CLOEXEC = 0o2000000;
+
+export interface DatagramSocket {
+  readonly fd: number;
+  /** Whether one call sends many datagrams of one size, and one datagram received can be many. */
+  readonly segments: boolean;
+  readonly receivesSegments: boolean;
+  /** Bytes of data that its buffers hold, as the kernel granted them. */
+  readonly receiveBytes: number;
+  readonly sendBytes: number;
+}
+
+/** `address`: four bytes. Throws SysError: EADDRINUSE, EADDRNOTAVAIL. */
+export function openDatagramSocket(
+  address: Uint8Array,
+  port: number,
+  bufferBytes: number,
+  subject: string,
+): DatagramSocket {
+  const fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0, subject);
+  try {
+    bind(fd, socketAddress(address, port), subject);
+    enlarge(fd, SO_RCVBUFFORCE, SO_RCVBUF, bufferBytes, subject);
+    enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF, bufferBytes, subject);
+    return {
+      fd,
+      segments: has(fd, UDP_SEGMENT, 0, subject),
+      receivesSegments: has(fd, UDP_GRO, 1, subject),
+      // The kernel doubles what is asked for, for its own bookkeeping, and tells the double.
+      receiveBytes: getsockopt(fd, SOL_SOCKET, SO_RCVBUF, subject) / 2,
+      sendBytes: getsockopt(fd, SOL_SOCKET, SO_SNDBUF, subject) / 2,
+    };
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Beyond net.core.rmem_max where that is allowed, else as much as is. */
+function enlarge(fd: number, force: number, plain: number, bytes: number, subject: string): void {
+  try {
+    setsockopt(fd, SOL_SOCKET, force, bytes, subject);
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== EPERM) throw error;
+    setsockopt(fd, SOL_SOCKET, plain, bytes, subject);
+  }
+}
+
+function has(fd: number, option: number, value: number, subject: string): boolean {
+  try {
+    setsockopt(fd, SOL_UDP, option, value, subject);
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && error.errno === ENOPROTOOPT) return false;
+    throw error;
+  }
+}
+
+/** struct sockaddr_in: 0 u16 family   2 u16 port, in network order   4 four bytes of address   8 zeroes; 16 bytes in all. */
+function socketAddress(address: Uint8Array, port: number): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, AF_INET, true);
+  view.setUint16(2, port);
+  bytes.set(address, 4);
+  return bytes;
+}
+
+/** A file to wait for: readable as often as it was rung. */
+export function openBell(): number {
+  const fd = c.eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
+  if (fd < 0) throw new SysError("eventfd", read.i32(c.__errno_location() as Pointer), "for the packet loop");
+  return fd;
+}
+
+/** Once. */
+export function ring(fd: number): void {
+  const one = new BigUint64Array([1n]);
+  c.write(fd, one, one.byteLength);
+}
