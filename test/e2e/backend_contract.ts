@@ -50,11 +50,11 @@ export class PodNetwork implements AsyncDisposable {
 
   /** `started`: how many of the nodes run from the beginning. */
   static async open(
-    backend: Pick<BackendCase, "config" | "families" | "flags">,
+    backend: Pick<BackendCase, "config" | "families" | "flags"> & { readonly router?: boolean },
     started = NODES,
     nodes = NODES,
   ): Promise<PodNetwork> {
-    const underlay = await Underlay.open({ nodes, config: backend.config });
+    const underlay = await Underlay.open({ nodes, config: backend.config, router: backend.router ?? false });
     const network = new PodNetwork(underlay, backend);
     try {
       await Promise.all(underlay.nodes.slice(0, started).map((node) => network.start(node)));
