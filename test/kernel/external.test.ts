@@ -46,8 +46,8 @@ describe("routes of the external interface", () => {
     );
     const foreign = [
       ...bgp.map((line) => `route add ${line}`),
-      ...bgp.map((line) => `route replace ${line.replace("77.254", "77.253")}`),
-      ...bgp.map((line) => `route delete ${line.replace("77.254", "77.253")}`),
+      ...bgp.map((line) => `route replace ${line.replace("via 192.168.77.254", "via 192.168.77.253")}`),
+      ...bgp.map((line) => `route delete ${line.replace("via 192.168.77.254", "via 192.168.77.253")}`),
     ];
     run(`ip -n ${namespace.name} -batch -`, foreign.join(""));
     // Ours, and others' on another interface or in another table.
