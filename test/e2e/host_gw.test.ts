@@ -56,6 +56,7 @@ test("host-gw: takes a node over from Go's without losing a packet: peers' route
   await becomes(() => standing(peer), []); // node 1 has no lease of host-gw's yet, only its reservation
   using pod = new Pod(underlay, node);
   peer.run(goRoute(1, 1));
+  for (const family of FAMILIES) await becomes(() => pod.ping(peerPod.address[family]), 3); // neighbours are known
   const streams = await Promise.all(FAMILIES.map((family) => PingStream.start(pod, peerPod.address[family])));
   await node.flanneld().peers(1);
   expect(await Promise.all(streams.map((stream) => stream.stop()))).toEqual([0, 0]);
