@@ -191,4 +191,11 @@ test("host-gw: a first start that fails takes away what it made; one over a data
   expect([failing.isAlive, standing(node)]).toEqual([true, before]);
   expect(await failing.stop()).toBe(0);
   expect(standing(node)).toEqual(before);
+
+  // Go's data plane, too, is one that stands.
+  node.run(`ip nexthop flush proto 70; ip route add ${peer.subnet()} via ${peer.address.ipv4}`);
+  const taking = node.flanneld({ environment });
+  await taking.says(/E\d.*iptables/);
+  await Bun.sleep(1_500);
+  expect([taking.isAlive, standing(node)]).toEqual([true, before]);
 });

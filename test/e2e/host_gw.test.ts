@@ -15,6 +15,16 @@ const HOST_GW = { ...DUAL_STACK, Backend: { Type: "host-gw" } };
 
 backendContract({ title: "host-gw", config: HOST_GW, families: FAMILIES, drifts: ROUTE_DRIFTS });
 
+backendContract({
+  title: "host-gw, IPv6 alone",
+  config: { ...HOST_GW, EnableIPv4: false },
+  families: ["ipv6"],
+  drifts: [
+    { name: "route deleted", damage: (_, peer) => `ip -6 route delete ${peer.subnet("ipv6")}` },
+    { name: "all nexthop objects flushed", damage: () => "ip nexthop flush proto 70" },
+  ],
+});
+
 const subnetOf = (n: number, family: Family) => (family === "ipv4" ? `10.5.${n}.0/24` : `fd00:5:0:${n}::/64`);
 const publicIpOf = (n: number, family: Family) => (family === "ipv4" ? `192.168.77.${n}` : `fd00:77::${n}`);
 const IP: Record<Family, string> = { ipv4: "ip", ipv6: "ip -6" };
