@@ -7,6 +7,7 @@ import { PodNetwork, standing } from "./backend_contract.ts";
 import { becomes } from "./becomes.ts";
 import { DUAL_STACK, type Node, Underlay } from "./nodes.ts";
 import { leaseKey } from "./store.ts";
+import { PingStream } from "./traffic.ts";
 
 const DIRECT = { ...DUAL_STACK, Backend: { Type: "vxlan", DirectRouting: true } };
 const HOST_GW = { ...DUAL_STACK, Backend: { Type: "host-gw" } };
@@ -40,7 +41,9 @@ test(
     expect(ways(node, [far, near])).toEqual(direct);
     const before = standing(node);
 
-    const streams = await network.streams();
+    const streams = await Promise.all(
+      FAMILIES.map((family) => PingStream.start(network.pod(node), network.pod(far).address[family])),
+    );
     for (let turn = 0; turn < 3; turn++) {
       node.run(offLink("add", far));
       await becomes(() => ways(node, [far, near]), apart);
