@@ -31,7 +31,7 @@ import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
 import { supervisor } from "./supervisor.ts";
-import { staleRoutes } from "./takeover.ts";
+import { hasUpstreamRoutes, staleRoutes } from "./takeover.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
@@ -85,7 +85,9 @@ export async function run(options: Options, version: string, log: Log, signal: A
     const context = { networks: plan.networks, directory: dirname(options.subnetFile), log };
     const drivers = await openBackendDrivers(kinds, context);
     const links = ownLinks(plan, host.view(), before.network);
-    const parts = { links, networks: plan.networks, nexthopObjects: host.hasNexthopObjects(), firewall, drivers };
+    const nexthopObjects = host.hasNexthopObjects();
+    const takesOver = hasUpstreamRoutes(host, plan.networks);
+    const parts = { links, networks: plan.networks, nexthopObjects, takesOver, firewall, drivers };
     using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);

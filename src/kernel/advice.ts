@@ -1,7 +1,7 @@
-// What to do about an answer of the kernel's, where its own words do not say: which other program or link is in the way, and how to see it.
+// What an answer of the kernel's means where its own words do not say: nothing to do, or another program or link in the way, and how to see it.
 
 import { type KernelObject, type Link, objectKey } from "../state/object.ts";
-import { EADDRINUSE, EEXIST } from "../sys/error.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
 import type { Mirror } from "./mirror.ts";
 
 /** undefined when there is nothing to say. */
@@ -18,4 +18,9 @@ function takenAdvice({ name, info }: Link): string {
   if (info.type !== "vxlan") return `${other}: see ip -d link show ${name}`;
   const { vni, port } = info;
   return `${other}, or VNI ${vni} on port ${port}: see ip -d link show type vxlan, or set Backend.VNI or Backend.Port`;
+}
+
+/** Errors that say that there is nothing to delete any more. */
+export function isGone(errno: number): boolean {
+  return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
 }

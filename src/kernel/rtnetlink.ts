@@ -25,8 +25,8 @@ import { RequestSocket } from "../netlink/socket.ts";
 import { type ObjectKey, type ObjectKind, objectKey, type Route } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
-import { adviceFor } from "./advice.ts";
+import { EEXIST, ENETDOWN, ENODEV } from "../sys/error.ts";
+import { adviceFor, isGone } from "./advice.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import type { External } from "./external.ts";
@@ -34,6 +34,7 @@ import { Mirror } from "./mirror.ts";
 import { NexthopIds } from "./nexthop_ids.ts";
 import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
+import { encodeShadowed, mayBeShadowed } from "./shadowed.ts";
 import { makeTunLink } from "./tun_link.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
@@ -201,9 +202,14 @@ export class RtnetlinkDriver implements Driver {
     });
     for (const [n, i] of sent.entries()) {
       const operation = operations[i];
-      if (operation) outcomes[i] ??= this.#outcome(operation, answers[n], undefined);
+      if (operation) outcomes[i] ??= this.#outcome(operation, this.#unshadowed(operation, answers[n]), undefined);
     }
     return outcomes;
+  }
+
+  #unshadowed(operation: Operation, answer: Answer | undefined): Answer | undefined {
+    if (!answer || !mayBeShadowed(operation, answer.errno)) return answer;
+    return this.#requests.batch((writer) => encodeShadowed(writer, operation, this.#observer.links, this.ids))[1];
   }
 
   #outcome(operation: Operation, answer: Answer | undefined, obstacle: Obstacle | undefined): Outcome {
@@ -393,9 +399,4 @@ export class RtnetlinkDriver implements Driver {
     this.#notifications[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
   }
-}
-
-/** Errors that say that there is nothing to delete any more. */
-function isGone(errno: number): boolean {
-  return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
 }
