@@ -238,12 +238,15 @@ function openFiles({ dev, local, port }: PacketLoop): {
   readonly socket: DatagramSocket;
   readonly icmp: number | undefined;
 } {
-  const tun = openTun(dev);
+  const opened: number[] = [];
   try {
+    const tun = openTun(dev);
+    opened.push(tun.fd);
     const socket = openDatagramSocket(addressBytes(local), port, BUFFER_BYTES, `udp ${local}:${port}`);
+    opened.push(socket.fd);
     return { tun, socket, icmp: openPacketSender("for ICMP errors") };
   } catch (error) {
-    close(tun.fd);
+    for (const fd of opened) close(fd);
     throw error;
   }
 }

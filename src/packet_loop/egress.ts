@@ -142,8 +142,7 @@ export class Egress {
     this.#errorsAllowed--;
     view.setUint32(this.#icmpName + SOCKADDR_ADDRESS, view.getUint32(packet + IP_SOURCE));
     this.#arena.iovec(this.#icmpIovec, this.#icmp + VNET_HEADER_BYTES, bytes - VNET_HEADER_BYTES);
-    const sent = sendDatagrams(icmp, address + this.#icmpMessage, 1);
-    count(this.#counters, sent > 0 ? Counter.icmpErrors : Counter.sendFailed, 1);
+    if (sendDatagrams(icmp, address + this.#icmpMessage, 1) > 0) count(this.#counters, Counter.icmpErrors, 1);
   }
 
   #mayAnswer(): boolean {

@@ -33,6 +33,11 @@ export async function counters(flanneld: Flanneld): Promise<Readonly<Record<stri
   const before = lines().length;
   flanneld.child.kill("SIGQUIT");
   const line = await until("the packet loop's counters", () => lines()[before], flanneld);
+  return parseCounters(line);
+}
+
+/** Of a line that begins anyhow. */
+export function parseCounters(line: string): Readonly<Record<string, number>> {
   const text = line.replace(/^.*packetloop flannel0: /, "").replace("dropped: ", "");
   return Object.fromEntries(
     [...text.matchAll(/([^,;]+?) (\d+)(?:[,;]|$)/g)].map(([, name, n]) => [name?.trim(), Number(n)]),
