@@ -15,6 +15,14 @@ test("planOf() warns of a backend option that looks misspelt, and of no other un
   expect(plan({ Type: "vxlan", Comment: "for the lab" }).warnings).toEqual([]);
 });
 
+test("planOf() refuses a family that the backend does not carry, and names backends that do", () => {
+  const ipv6 = { EnableIPv6: true, IPv6Network: "fd00:5::/48" };
+  const config = { Network: "10.5.0.0/16", ...ipv6, Backend: { Type: "udp" } };
+  expect(() => planOf(parseNetworkConfig(JSON.stringify(config), "net-conf.json"), "net-conf.json")).toThrow(
+    "net-conf.json: EnableIPv6: got true, want false: the udp backend carries no IPv6; backends that do: vxlan",
+  );
+});
+
 test("planOf() names a backend that this version has not, and those it has", () => {
   expect(() => plan({ Type: "pigeon" })).toThrow(
     'net-conf.json: Backend.Type: got "pigeon", want a backend of this version: ',

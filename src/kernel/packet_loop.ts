@@ -10,7 +10,7 @@ import type { LoopPeer, PacketLoop } from "../state/backend_object.ts";
 import { keyOf, type ObjectKey, type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject } from "../state/print.ts";
-import { type DatagramSocket, openBell, openDatagramSocket, ring } from "../sys/datagram.ts";
+import { type DatagramSocket, openBell, openDatagramSocket, openPacketSender, ring } from "../sys/datagram.ts";
 import { EADDRINUSE, EADDRNOTAVAIL, EBUSY, ENODEV, SysError } from "../sys/error.ts";
 import { close } from "../sys/libc.ts";
 import { inNamespace } from "../sys/netns.ts";
@@ -108,9 +108,9 @@ export class PacketLoopDriver implements Driver {
   async #start(key: ObjectKey, object: PacketLoop): Promise<void> {
     const { namespace } = this.#options;
     const open = () => openFiles(object);
-    const { tun, socket } = namespace === undefined ? open() : inNamespace(namespace, open);
+    const { tun, socket, icmp } = namespace === undefined ? open() : inNamespace(namespace, open);
     const bell = openBell();
-    const files = [tun.fd, socket.fd, bell];
+    const files = [tun.fd, socket.fd, bell, ...(icmp === undefined ? [] : [icmp])];
     const counters = newCounters();
     const rings = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(workerUrl());
@@ -137,6 +137,7 @@ export class PacketLoopDriver implements Driver {
         tun: tun.fd,
         udp: socket.fd,
         bell,
+        icmp: icmp ?? -1,
         ownAddress: numberOf(prefixAddress(object.subnet)),
         network: { first: numberOf(prefixAddress(object.network)), length: prefixLength(object.network) },
         mtu: object.mtu,
@@ -150,7 +151,7 @@ export class PacketLoopDriver implements Driver {
     };
     worker.postMessage(message);
     const checksums = await started;
-    this.#tell(`${printObject(object)}: ${features(tun.offload, socket, checksums)}`);
+    this.#tell(`${printObject(object)}: ${features(tun.offload, socket, icmp !== undefined, checksums)}`);
   }
 
   #tell(text: string): void {
@@ -235,12 +236,17 @@ function workerUrl(): string {
 function openFiles({ dev, local, port }: PacketLoop): {
   readonly tun: ReturnType<typeof openTun>;
   readonly socket: DatagramSocket;
+  readonly icmp: number | undefined;
 } {
-  const tun = openTun(dev);
+  const opened: number[] = [];
   try {
-    return { tun, socket: openDatagramSocket(addressBytes(local), port, BUFFER_BYTES, `udp ${local}:${port}`) };
+    const tun = openTun(dev);
+    opened.push(tun.fd);
+    const socket = openDatagramSocket(addressBytes(local), port, BUFFER_BYTES, `udp ${local}:${port}`);
+    opened.push(socket.fd);
+    return { tun, socket, icmp: openPacketSender("for ICMP errors") };
   } catch (error) {
-    close(tun.fd);
+    for (const fd of opened) close(fd);
     throw error;
   }
 }
@@ -262,6 +268,7 @@ function numberOf(address: Parameters<typeof addressNumber>[0]): number {
 function features(
   offload: TunOffload,
   { segments, receivesSegments, receiveBytes }: DatagramSocket,
+  icmp: boolean,
   checksums: string,
 ): string {
   const device: Record<TunOffload, string> = {
@@ -280,7 +287,8 @@ function features(
     checksums === "simd"
       ? "checksums by SIMD"
       : "checksums without SIMD, which WebAssembly has not got on this machine";
-  return `${device[offload]}; ${sends} ${receives}; ${sums}; the socket holds ${receiveBytes >> 10} KiB`;
+  const errors = icmp ? "" : "; no ICMP errors are sent, for want of CAP_NET_RAW";
+  return `${device[offload]}; ${sends} ${receives}; ${sums}; the socket holds ${receiveBytes >> 10} KiB${errors}`;
 }
 
 function advice(errno: number, { dev, local, port }: PacketLoop): string {

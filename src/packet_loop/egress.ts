@@ -5,11 +5,12 @@ import { BURST_BYTES, writeBurst } from "../dataplane/burst.ts";
 import { flowHash } from "../dataplane/flow.ts";
 import { createFrame, prepareFrame, readFrame } from "../dataplane/frame.ts";
 import { ICMP_ERROR_ROOM, IcmpError, writeIcmpError } from "../dataplane/icmp_error.ts";
+import { IP_SOURCE } from "../dataplane/ipv4.ts";
 import { Verdict } from "../dataplane/verdict.ts";
 import { VNET_HEADER_BYTES } from "../dataplane/vnet_header.ts";
 import { EAGAIN, EINTR } from "../sys/error.ts";
-import { readPacket, writePacket } from "../sys/packet_calls.ts";
-import { type Arena, IOVEC_BYTES } from "./arena.ts";
+import { readPacket, sendDatagrams } from "../sys/packet_calls.ts";
+import { type Arena, IOVEC_BYTES, MMSGHDR_BYTES, SOCKADDR_ADDRESS, SOCKADDR_BYTES } from "./arena.ts";
 import { Counter, count } from "./counters.ts";
 import type { LoopOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
@@ -37,6 +38,8 @@ export class Egress {
   readonly #burstsEnd: number;
   readonly #icmp: number;
   readonly #icmpIovec: number;
+  readonly #icmpName: number;
+  readonly #icmpMessage: number;
   #burstAt: number;
   #errorsAllowed = ERRORS_AT_ONCE;
   #errorsAtMs = 0;
@@ -53,6 +56,9 @@ export class Egress {
     this.#burstAt = this.#bursts;
     this.#icmp = arena.take(ICMP_ERROR_ROOM);
     this.#icmpIovec = arena.take(IOVEC_BYTES);
+    this.#icmpName = arena.take(SOCKADDR_BYTES);
+    this.#icmpMessage = arena.take(MMSGHDR_BYTES);
+    arena.message(this.#icmpMessage, this.#icmpName, this.#icmpIovec, 0);
   }
 
   /** Sends what waits. How many frames that was, or the negative errno with which the device failed. */
@@ -126,17 +132,24 @@ export class Egress {
   }
 
   #answer(error: IcmpError): void {
+    const { icmp, ownAddress } = this.#options;
+    const { packet } = this.#frame;
+    if (icmp < 0 || !this.#mayAnswer()) return;
+    const { memory, address } = this.#arena;
+    const { view } = memory;
+    const bytes = writeIcmpError(memory, error, packet, ownAddress, this.#icmp);
+    if (bytes === 0) return;
+    this.#errorsAllowed--;
+    view.setUint32(this.#icmpName + SOCKADDR_ADDRESS, view.getUint32(packet + IP_SOURCE));
+    this.#arena.iovec(this.#icmpIovec, this.#icmp + VNET_HEADER_BYTES, bytes - VNET_HEADER_BYTES);
+    if (sendDatagrams(icmp, address + this.#icmpMessage, 1) > 0) count(this.#counters, Counter.icmpErrors, 1);
+  }
+
+  #mayAnswer(): boolean {
     const now = performance.now();
     const earned = ((now - this.#errorsAtMs) * ERRORS_PER_SECOND) / 1_000;
     this.#errorsAllowed = Math.min(ERRORS_AT_ONCE, this.#errorsAllowed + earned);
     this.#errorsAtMs = now;
-    if (this.#errorsAllowed < 1) return;
-    const { memory, address } = this.#arena;
-    const bytes = writeIcmpError(memory, error, this.#frame.packet, this.#options.ownAddress, this.#icmp);
-    if (bytes === 0) return;
-    this.#errorsAllowed--;
-    this.#arena.iovec(this.#icmpIovec, this.#icmp, bytes);
-    if (writePacket(this.#options.tun, address + this.#icmpIovec, 1) > 0) count(this.#counters, Counter.icmpErrors, 1);
-    else count(this.#counters, Counter.deviceRefused, 1);
+    return this.#errorsAllowed >= 1;
   }
 }

@@ -8,6 +8,8 @@ export interface LoopOptions {
   readonly tun: number;
   readonly udp: number;
   readonly bell: number;
+  /** A raw socket that ICMP errors are sent by: written to the device, they would be dropped as martians, their source being the host's own. -1 for none. */
+  readonly icmp: number;
   /** Source of ICMP errors, as an unsigned number. */
   readonly ownAddress: number;
   /** Inner destinations outside are dropped. */

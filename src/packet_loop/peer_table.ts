@@ -1,5 +1,5 @@
 // Where the packet loop sends packets to: the peer of an inner destination, by the longest prefix. One hash table for each length of prefix, since most
-// networks have one length only; and the last answer, since packets come in bursts.
+// networks have one length only; and the last answer among the longest, since packets come in bursts.
 
 export interface LoopRoute {
   /** First address of the subnet, as an unsigned number, and bits of its prefix. */
@@ -9,6 +9,9 @@ export interface LoopRoute {
   readonly address: number;
   readonly port: number;
 }
+
+/** Equal to no unsigned number. */
+const NO_SUBNET = -1;
 
 interface OneLength {
   readonly length: number;
@@ -26,8 +29,8 @@ export class PeerTable {
   #lengths: readonly OneLength[] = [];
   /** How many peers have an address. */
   readonly #senders = new Map<number, number>();
-  #lastMask = 0;
-  #lastSubnet = 1; // of no prefix
+  #longestMask = 0;
+  #lastSubnet = NO_SUBNET;
   #lastPeer = -1;
 
   get size(): number {
@@ -44,13 +47,12 @@ export class PeerTable {
   }
 
   delete(subnet: number, length: number): void {
-    this.#lastMask = 0;
-    this.#lastSubnet = 1;
+    this.#lastSubnet = NO_SUBNET;
     const one = this.#lengths.find((each) => each.length === length);
     const number = one?.peers.get(subnet);
     if (!one || number === undefined) return;
     one.peers.delete(subnet);
-    if (one.peers.size === 0) this.#lengths = this.#lengths.filter((each) => each !== one);
+    if (one.peers.size === 0) this.#setLengths(this.#lengths.filter((each) => each !== one));
     this.#free.push(number);
     const address = this.address[number] ?? 0;
     const others = (this.#senders.get(address) ?? 1) - 1;
@@ -60,14 +62,15 @@ export class PeerTable {
 
   /** The number of the peer that has `address` (unsigned), -1 when none has. */
   find(address: number): number {
-    if ((address & this.#lastMask) >>> 0 === this.#lastSubnet) return this.#lastPeer;
+    if ((address & this.#longestMask) >>> 0 === this.#lastSubnet) return this.#lastPeer;
     for (const { mask, peers } of this.#lengths) {
       const subnet = (address & mask) >>> 0;
       const peer = peers.get(subnet);
       if (peer === undefined) continue;
-      this.#lastMask = mask;
-      this.#lastSubnet = subnet;
-      this.#lastPeer = peer;
+      if (mask === this.#longestMask) {
+        this.#lastSubnet = subnet;
+        this.#lastPeer = peer;
+      }
       return peer;
     }
     return -1;
@@ -82,8 +85,13 @@ export class PeerTable {
     const found = this.#lengths.find((each) => each.length === length);
     if (found) return found;
     const made = { length, mask: maskOf(length), peers: new Map<number, number>() };
-    this.#lengths = [...this.#lengths, made].sort((a, b) => b.length - a.length);
+    this.#setLengths([...this.#lengths, made].sort((a, b) => b.length - a.length));
     return made;
+  }
+
+  #setLengths(lengths: readonly OneLength[]): void {
+    this.#lengths = lengths;
+    this.#longestMask = lengths[0]?.mask ?? 0;
   }
 }
 

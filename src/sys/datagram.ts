@@ -11,6 +11,7 @@ import {
   SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
+  SOCK_RAW,
   SOL_SOCKET,
   setsockopt,
   socket,
@@ -25,6 +26,7 @@ const { symbols: c } = dlopen("libc.so.6", {
 });
 
 const AF_INET = 2;
+const IPPROTO_RAW = 255;
 const SO_SNDBUF = 7;
 const SO_SNDBUFFORCE = 32;
 const SOL_UDP = 17;
@@ -101,6 +103,16 @@ function socketAddress(address: Uint8Array, port: number): Uint8Array {
   view.setUint16(2, port);
   bytes.set(address, 4);
   return bytes;
+}
+
+/** A raw socket (raw(7)) that sends whole IPv4 packets and receives none; undefined without the capability for it (CAP_NET_RAW). */
+export function openPacketSender(subject: string): number | undefined {
+  try {
+    return socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW, subject);
+  } catch (error) {
+    if (error instanceof SysError && error.errno === EPERM) return undefined;
+    throw error;
+  }
 }
 
 /** A file to wait for: readable as often as it was rung. */
