@@ -31,7 +31,7 @@ function node(facts: HostFacts): string[] {
 describe("ipip.node()", () => {
   test("makes one device, from the interface's address to anywhere", () => {
     expect(node(FACTS)).toEqual([
-      "ip link add flannel.ipip mtu 1480 type ipip local 192.168.77.1 remote any nopmtudisc",
+      "ip link add flannel.ipip mtu 1480 type ipip mode ipip local 192.168.77.1 remote any nopmtudisc",
       "ip link set flannel.ipip up",
       "ip address replace 10.5.1.0/32 dev flannel.ipip",
     ]);
