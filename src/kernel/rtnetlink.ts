@@ -25,7 +25,7 @@ import { RequestSocket } from "../netlink/socket.ts";
 import { type KernelObject, type Link, type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP, ESRCH } from "../sys/error.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import { Mirror } from "./mirror.ts";
@@ -198,6 +198,7 @@ export class RtnetlinkDriver implements Driver {
   /** What to do about an answer; undefined when there is nothing to say. */
   #advice(object: KernelObject, { errno }: Answer): string | undefined {
     if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
+    if (object.kind === "link" && errno === EOPNOTSUPP) return missingModuleAdvice(object);
     // A vxlan opens its socket only when it is set up.
     const link = object.kind === "up" ? this.mirror.get(objectKey.link(object.dev))?.object : undefined;
     if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
@@ -372,6 +373,10 @@ export class RtnetlinkDriver implements Driver {
 /** Errors that say that there is nothing to delete any more. */
 function isGone(errno: number): boolean {
   return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
+}
+
+function missingModuleAdvice({ info: { type } }: Link): string {
+  return `this kernel has no ${type} devices: load its module (modprobe ${type}), or choose another backend`;
 }
 
 function takenAdvice({ name, info }: Link): string {

@@ -13,12 +13,6 @@ routes() { ip -n "n$1" route show proto 70 | sed 's/ nhid [0-9]*//; s/ *$//'; }
 has_routes() { [ "$(routes "$1" | grep -c "$2")" -eq "$3" ]; }
 addresses() { ip -n "n$1" -o -4 address show dev "$2" | sed 's/.*inet \([^ ]*\) .*/\1/'; }
 
-restart() {
-  each stop
-  each start
-  each ready
-}
-
 # Somebody else's tunnels of the same kind: the fallback that the kernel makes, and one more.
 ip -n n1 address add 172.31.0.1/32 dev tunl0
 ip -n n1 link set tunl0 up
@@ -109,8 +103,12 @@ end_stream loss others
 snapshot 1 >/tmp/before-direct
 
 echo "$(uptime_s) configurations"
+# Nodes 1 and 3 reach each other through a router.
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0
+ip -n n1 route add 192.168.77.33/32 via $SWITCH
+ip -n n3 route add 192.168.77.1/32 via $SWITCH
 configure "$DIRECT"
-restart
+restart_all
 ping_all direct
 for n in 1 2 3; do
   say direct-routes "$n: $(routes $n | grep -c 'dev eth0') by eth0, $(routes $n | grep -c "dev $DEV") by $DEV"
@@ -120,19 +118,19 @@ ping_pod captured 1 2 ipv4
 end_capture capture-direct
 
 configure "$VXLAN"
-restart
+restart_all
 ping_all vxlan
 left_over after-ipip 1 $DEV
 
 configure "$IPIP"
-restart
+restart_all
 ping_all again
 left_over after-vxlan 1 flannel.1
 snapshot 1 >/tmp/after-direct
 say same "$(diff /tmp/before-direct /tmp/after-direct && echo same)"
 
 configure "$VXLAN"
-restart
+restart_all
 left_over after-ipip 1 $DEV
 left_over after-ipip 3 $DEV
 

@@ -63,7 +63,8 @@ test("on the wire there is an IPv4 packet of protocol 4 around the pods' own", (
   expect(nodes.said("captured")).toEqual(["1 > 2 ipv4: 3 of 3", "1 > 2 ipv4: 3 of 3"]);
   const packets = nodes.file("capture").split(/^(?=\d\d:)/m);
   expect(packets.length).toBeGreaterThanOrEqual(6);
-  const outer = /proto IPIP \(4\), length 104\)\s+192\.168\.77\.([12]) > 192\.168\.77\.([12]): IP .*proto ICMP \(1\), length 84\)/;
+  const outer =
+    /proto IPIP \(4\), length 104\)\s+192\.168\.77\.([12]) > 192\.168\.77\.([12]): IP .*proto ICMP \(1\), length 84\)/;
   for (const packet of packets) expect(packet).toMatch(outer);
   expect(packets[0]).toContain(`${subnet(1)}.2 > ${subnet(2)}.2: ICMP echo request`);
 });
@@ -122,9 +123,13 @@ describe("restarts and peers", () => {
 });
 
 describe("configurations", () => {
-  test("with DirectRouting nothing is encapsulated on one network", () => {
+  test("with DirectRouting nothing is encapsulated on one network, but through a router it is", () => {
     expect(nodes.said("direct")).toEqual(everyPing(["ipv4"]));
-    expect(nodes.said("direct-routes")).toEqual([1, 2, 3].map((n) => `${n}: 2 by eth0, 0 by flannel.ipip`));
+    expect(nodes.said("direct-routes")).toEqual([
+      "1: 1 by eth0, 1 by flannel.ipip",
+      "2: 2 by eth0, 0 by flannel.ipip",
+      "3: 1 by eth0, 1 by flannel.ipip",
+    ]);
     const [first = ""] = nodes.file("capture-direct").split(/^(?=\d\d:)/m);
     expect(first).toMatch(/proto ICMP \(1\), length 84\)/);
     expect(first).toContain(`${subnet(1)}.2 > ${subnet(2)}.2: ICMP echo request`);
@@ -149,5 +154,5 @@ describe("configurations", () => {
 });
 
 test("no flanneld found an error, or took drift for a fight", () => {
-  for (const n of [1, 2, 3]) expect(nodes.log(n, /^E|cannot|undo/)).toEqual([]);
+  for (const n of [1, 2, 3]) expect(nodes.log(n, /^E|cannot|less often/)).toEqual([]);
 });

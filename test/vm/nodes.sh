@@ -93,7 +93,7 @@ configure() {
   fi
 }
 
-# start N [FLAG…]: starts flanneld on a node, and does not wait.
+# start N [FLAG…]: starts flanneld on a node, and does not wait; another's by FLANNELD=PROGRAM.
 start() {
   start_n=$1
   shift
@@ -105,8 +105,8 @@ start() {
 # stop N [SIGNAL]: ends the flanneld of a node.
 stop() {
   stop_pid=$(cat "/run/flanneld-$1")
+  # Its parent is this shell, so that it is a zombie until wait.
   kill "-${2:-TERM}" "$stop_pid"
-  # Its parent is this shell, so that it is a zombie until then.
   wait "$stop_pid" || :
 }
 
@@ -121,6 +121,14 @@ ready() { wait_for "readiness of node $1 with ${2:-$((NODES - 1))} peers" is_rea
 # each COMMAND…: for every node, with its number as the last argument.
 each() {
   for each_n in $(seq "$NODES"); do "$@" "$each_n"; done
+}
+
+# restart_all: one start takes seconds, and so do three at once.
+restart_all() {
+  for restart_n in $(seq "$NODES"); do kill -TERM "$(cat "/run/flanneld-$restart_n")"; done
+  each stop
+  each start
+  each ready
 }
 
 # A node's subnet without its length: 10.5.7.0, fd00:5:0:7::. subnet N FAMILY

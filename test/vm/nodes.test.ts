@@ -41,3 +41,9 @@ test("a stream loses nothing while flanneld starts again, and something when the
   expect(kept.toReversed()).toEqual(["4 TERM: 0 lost", "6 TERM: 0 lost", "4 KILL: 0 lost", "6 KILL: 0 lost"]);
   expect(broken).toMatch(/^broken: [1-9]\d* lost$/);
 });
+
+test("flanneld says which module the kernel lacks", () => {
+  const [line] = nodes.log(3, /^E/);
+  expect(line).toContain("cannot add link flannel.ipip: EOPNOTSUPP (Operation not supported)");
+  expect(line).toContain("this kernel has no ipip devices: load its module (modprobe ipip), or choose another backend");
+});

@@ -30,3 +30,9 @@ ip -n n1 link set eth0 down
 sleep 2
 ip -n n1 link set eth0 up
 end_stream loss broken
+
+# This guest has no module for it.
+stop 3
+configure '{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}'
+start 3
+wait_for "what flanneld says about a missing module" grep -q EOPNOTSUPP /out/log-3
