@@ -7,7 +7,7 @@ watches() { grep -qi 'watching for new subnet leases' "/out/log-$1" && test -e "
 routes() { ip -n "n$1" route show | grep "dev $DEV" | sed 's/ *$//'; }
 route_count() { [ "$(routes "$1" | grep -c via)" -eq 2 ]; }
 # What a device is, without what depends on the node, the length of a queue that it has not, and whether it takes MPLS too, as Go's does ("any").
-device() { ip -n "n$1" -d -o link show $DEV | sed "s/^[0-9]*: //; s/192\.168\.77\.$1/LOCAL/g; s/ qlen 1000//; s/ipip \(any\|ipip\) remote/ipip remote/"; }
+device() { ip -n "n$1" -d -o link show $DEV | sed "s/^[0-9]*: //; s/192\.168\.77\.$1/LOCAL/g; s/ qlen 1000//; s/ *\\\\ */ /g; s/ipip \(any\|ipip\) remote/ipip remote/"; }
 index() { sed 's/ *$//' "/run/n$1/index"; }
 remember() { ip -n "n$1" -o link show $DEV | cut -d: -f1 >"/run/n$1/index"; }
 kept() { say kept "$1: $([ "$(ip -n "n$1" -o link show $DEV | cut -d: -f1)" = "$(index "$1")" ] && echo same device)"; }

@@ -126,7 +126,7 @@ each() {
 # restart_all: one start takes seconds, and so do three at once.
 restart_all() {
   for restart_n in $(seq "$NODES"); do kill -TERM "$(cat "/run/flanneld-$restart_n")"; done
-  each stop
+  for restart_n in $(seq "$NODES"); do wait "$(cat "/run/flanneld-$restart_n")" || :; done
   each start
   each ready
 }
