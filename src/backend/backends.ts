@@ -9,6 +9,7 @@ import { alloc } from "./alloc.ts";
 import type { Backend } from "./backend.ts";
 import { extension } from "./extension.ts";
 import { hostGw } from "./host_gw.ts";
+import { ipip } from "./ipip.ts";
 import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
 
@@ -18,6 +19,7 @@ const BACKENDS = [
   extension,
   hostGw,
   udp,
+  ipip,
 ] as readonly Backend<unknown, unknown>[];
 
 /** Types that a configuration may still name: what became of them, and what does the same today. */

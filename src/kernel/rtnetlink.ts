@@ -9,16 +9,7 @@ import { decodeFdb, dumpFdb } from "../netlink/fdb.ts";
 import { changeLink, decodeLink, dumpLinks, getLink, IFF_UP } from "../netlink/link.ts";
 import { decodeNeighbour, dumpNeighbours } from "../netlink/neighbour.ts";
 import { decodeNexthop, dumpNexthops } from "../netlink/nexthop.ts";
-import {
-  decodeNotifications,
-  RTNLGRP_IPV4_IFADDR,
-  RTNLGRP_IPV4_ROUTE,
-  RTNLGRP_IPV6_IFADDR,
-  RTNLGRP_IPV6_ROUTE,
-  RTNLGRP_LINK,
-  RTNLGRP_NEIGH,
-  RTNLGRP_NEXTHOP,
-} from "../netlink/notification.ts";
+import { decodeNotifications, networkGroups } from "../netlink/notification.ts";
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
@@ -81,15 +72,7 @@ export class RtnetlinkDriver implements Driver {
     // Subscribed before the first dump: what changes in between is heard twice rather than never. Echoes of our own operations are left out by the
     // kernel: what came of them was acknowledged, and an echo that is late would undo in the mirror what happened since.
     this.#notifications = new NotificationSocket({
-      groups: [
-        RTNLGRP_LINK,
-        RTNLGRP_NEIGH,
-        RTNLGRP_IPV4_IFADDR,
-        RTNLGRP_IPV6_IFADDR,
-        RTNLGRP_IPV4_ROUTE,
-        RTNLGRP_IPV6_ROUTE,
-        ...(options.nexthopObjects ? [RTNLGRP_NEXTHOP] : []),
-      ],
+      groups: networkGroups(options.nexthopObjects),
       exceptPortId: this.#requests.portId,
       onMessages: (datagram) => this.#hear(datagram),
       onOverrun: () => this.#doubtAll(),
