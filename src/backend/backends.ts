@@ -5,10 +5,9 @@ import type { BackendObject } from "../state/backend_object.ts";
 import type { LinkInfo } from "../state/object.ts";
 import type { Backend } from "./backend.ts";
 import { vxlan } from "./vxlan.ts";
+import { wireguard } from "./wireguard.ts";
 
-const BACKENDS = [
-  vxlan, //
-] as readonly Backend<unknown, unknown>[];
+const BACKENDS = [vxlan, wireguard] as readonly Backend<unknown, unknown>[];
 
 /** The backend of a network configuration's `Backend.Type` (lower case). Throws ConfigError naming the ones there are. */
 export function backendOfType(type: string, where: string): Backend<unknown, unknown> {

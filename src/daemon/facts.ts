@@ -9,7 +9,12 @@ import type { ExternalInterface } from "./interface.ts";
 
 const ETHERNET_MTU = 1500;
 
-export function readFacts(host: Host, view: HostView, external: ExternalInterface, nexthopObjects: boolean): HostFacts {
+export function readFacts(
+  host: Host,
+  view: HostView,
+  external: ExternalInterface,
+  { nexthopObjects, networks }: Pick<HostFacts, "nexthopObjects" | "networks">,
+): HostFacts {
   const { link, address } = external;
   const routes: HostRoute[] = familiesOf(address)
     .flatMap((family) => host.routesThrough(family, link.index))
@@ -19,6 +24,7 @@ export function readFacts(host: Host, view: HostView, external: ExternalInterfac
     external: { name: link.name, mtu: link.mtu ?? ETHERNET_MTU, address, routes },
     addresses: new Set(view.addresses.map((each) => prefixAddress(each.address))),
     nexthopObjects,
+    networks,
   };
 }
 

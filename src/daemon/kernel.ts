@@ -53,7 +53,7 @@ export class Kernel implements Disposable {
     const rtnetlink = new RtnetlinkDriver({
       ownership: { links, networks },
       nexthopObjects,
-      onLinkGone: (name) => sysctls.linkGone(name),
+      onLinkGone: (name) => this.#drivers.forEach((driver) => void driver.linkGone?.(name)),
       onHostChange: () => {
         this.#changedMeanwhile = true;
         this.#hostChanged();

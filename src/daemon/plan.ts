@@ -1,5 +1,6 @@
 // What flanneld would do, worked out as flanneld does it and printed instead of done.
 
+import { dirname } from "node:path";
 import { bindBackend, Planner } from "../backend/planner.ts";
 import { parseFlags } from "../config/flags.ts";
 import { parseNetworkConfig } from "../config/net_conf.ts";
@@ -20,10 +21,12 @@ import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { ipv4NeededBy } from "../subnet/registry_manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
+import { openBackendDrivers } from "./backend_drivers.ts";
 import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
-import { settleIdentity } from "./identity.ts";
+import { secretPathOf, settleIdentity } from "./identity.ts";
 import { ownLinks } from "./leftovers.ts";
+import { createLog } from "./log.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
 
@@ -60,7 +63,8 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const place = placeOf(plan, options, host, nexthopObjects);
   const facts = readFirewallFacts();
   const choice = chooseRules(plan.config, options, facts);
-  const { planner, remarks } = await wantedState(plan, place, choice, registry, signal);
+  const secretPath = secretPathOf(plan, options.subnetFile);
+  const { planner, remarks } = await wantedState(plan, place, secretPath, choice, registry, signal);
 
   const links = ownLinks(plan, host.view(), {});
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
@@ -68,8 +72,18 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   sysctls.lookAfter(planner.desired.values());
   const own = ownNetworks(plan.networks, {});
   const rules = ruleDrivers(choice, facts, own, { sweepAfter: "now", periodMs: SYSCTL_PERIOD_MS });
-  using _rules = { [Symbol.dispose]: () => rules.forEach((driver) => void driver[Symbol.dispose]()) };
-  const drivers: readonly Driver[] = [rtnetlink, sysctls, ...rules];
+  const context = {
+    networks: plan.networks,
+    links,
+    secretPath,
+    directory: dirname(options.subnetFile),
+    log: createLog(0),
+  };
+  const others = await openBackendDrivers(plan.backend.kinds ?? [], context);
+  using _others = {
+    [Symbol.dispose]: () => [...rules, ...others].forEach((driver) => void driver[Symbol.dispose]()),
+  };
+  const drivers: readonly Driver[] = [rtnetlink, sysctls, ...others, ...rules];
   for (const kind of KIND_ORDER) await drivers.find(({ kinds }) => kinds.includes(kind))?.refresh(kind);
   const actual = new Map(all ? [] : drivers.flatMap(({ mirror }) => [...mirror.all]));
   const operations = inOrder(diff(planner.desired, actual));
@@ -92,6 +106,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
 async function wantedState(
   plan: Plan,
   { external, facts, links }: Place,
+  secretPath: string | undefined,
   rules: RuleChoice,
   registry: Registry,
   signal: AbortSignal,
@@ -118,7 +133,8 @@ async function wantedState(
     subnet = chosen;
     remarks.push(`no lease yet: as if it were ${formatLeaseKey(subnet)}, flanneld takes a free one at random`);
   }
-  const identity = settleIdentity(plan, held?.attributes?.backendData ?? {}, links, "look");
+  const stored = held?.attributes?.backendData ?? {};
+  const identity = settleIdentity(plan, { stored, links, secretPath }, "look");
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
   const own = { key, subnet, publicIp, backendType: backend.leaseType, backendData, expiresAt: undefined };

@@ -53,7 +53,11 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
     publicIp: { ...(ipv4 && { ipv4 }), ...(ipv6 && { ipv6 }) },
   };
   const external = chooseInterface(wishes, plan.networks, view, host);
-  return { external, facts: readFacts(host, view, external, nexthopObjects), links: knownLinks(view) };
+  return {
+    external,
+    facts: readFacts(host, view, external, { nexthopObjects, networks: plan.networks }),
+    links: knownLinks(view),
+  };
 }
 
 function knownLinks(view: HostView): Link[] {

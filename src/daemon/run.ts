@@ -18,7 +18,7 @@ import { sameFacts } from "./facts.ts";
 import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./firewall.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
-import { settleIdentity } from "./identity.ts";
+import { secretPathOf, settleIdentity } from "./identity.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import { ownLinks } from "./leftovers.ts";
@@ -80,9 +80,10 @@ export async function run(options: Options, version: string, log: Log, signal: A
       resyncMs: options.iptablesResync * 1000,
     };
     const kinds = [...(plan.backend.kinds ?? []), ...kindsOfType(status.previousBackend)];
-    const context = { networks: plan.networks, directory: dirname(options.subnetFile), log };
-    const drivers = await openBackendDrivers(kinds, context);
     const links = ownLinks(plan, host.view(), before.network);
+    const secretPath = secretPathOf(plan, options.subnetFile);
+    const context = { networks: plan.networks, links, secretPath, directory: dirname(options.subnetFile), log };
+    const drivers = await openBackendDrivers(kinds, context);
     const parts = { links, networks: plan.networks, nexthopObjects: host.hasNexthopObjects(), firewall, drivers };
     using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
@@ -112,7 +113,8 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
-      identity = settleIdentity(plan, data, links);
+      const secretPath = secretPathOf(plan, options.subnetFile);
+      identity = settleIdentity(plan, { stored: data, links, secretPath });
     }
     const attributes = {
       publicIp: external.publicIp,

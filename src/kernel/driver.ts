@@ -24,6 +24,8 @@ export interface Driver {
   refresh(kind: ObjectKind): Promise<void>;
   /** Does operations of one kind, in order; one outcome each. Never throws for a single operation's sake. */
   apply(operations: readonly Operation[]): Promise<readonly Outcome[]>;
+  /** A link of ours is gone, and with it what this driver had on it. */
+  linkGone?(dev: string): void;
   /** `wake` is called whenever the mirror changed or came in doubt. */
   watch(wake: () => void): void;
   [Symbol.dispose](): void;

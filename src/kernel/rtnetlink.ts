@@ -22,10 +22,10 @@ import {
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
-import { type KernelObject, type Link, type ObjectKind, objectKey } from "../state/object.ts";
+import { type KernelObject, type Link, type LinkInfo, type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
+import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP, ESRCH } from "../sys/error.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import { Mirror } from "./mirror.ts";
@@ -34,6 +34,8 @@ import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
+
+const WIREGUARD_ADVICE = "this kernel has no WireGuard, which Linux has since 5.6 as the module wireguard";
 
 /** Operations between two looks at the event loop: about 20 ms of the kernel's time. */
 const CHUNK = 2_000;
@@ -198,10 +200,11 @@ export class RtnetlinkDriver implements Driver {
   /** What to do about an answer; undefined when there is nothing to say. */
   #advice(object: KernelObject, { errno }: Answer): string | undefined {
     if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
-    // A vxlan opens its socket only when it is set up.
+    if (object.kind === "link" && object.info.type === "wireguard" && errno === EOPNOTSUPP) return WIREGUARD_ADVICE;
+    // Devices open their sockets only when they are set up.
     const link = object.kind === "up" ? this.mirror.get(objectKey.link(object.dev))?.object : undefined;
-    if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
-    return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
+    if (link?.kind !== "link" || errno !== EADDRINUSE) return undefined;
+    return portAdvice(link.info);
   }
 
   /** An id we thought free is somebody's, or one we thought ours is gone. */
@@ -372,6 +375,17 @@ export class RtnetlinkDriver implements Driver {
 /** Errors that say that there is nothing to delete any more. */
 function isGone(errno: number): boolean {
   return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
+}
+
+function portAdvice(info: LinkInfo): string | undefined {
+  switch (info.type) {
+    case "vxlan":
+      return `another program has UDP port ${info.port}: see ss -lunp, or set Backend.Port`;
+    case "wireguard":
+      return "another program has the UDP port: see ss -lunp, or set Backend.ListenPort or Backend.ListenPortV6";
+    default:
+      return undefined;
+  }
 }
 
 function takenAdvice({ name, info }: Link): string {

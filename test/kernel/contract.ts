@@ -56,6 +56,7 @@ export const FACTS: HostFacts = {
   },
   addresses: new Set(),
   nexthopObjects: true,
+  networks: { ipv4: prefix("10.5.0.0/16"), ipv6: prefix("fd00:5::/48") },
 };
 
 /** Node `n`: subnets 10.5.n.0/24 and fd00:5:0:n::/64 (n in hex), public IPs 192.168.77.n (at .1.n above 255) and fd00:77::n. */
