@@ -70,7 +70,7 @@ export class WireguardDriver implements Driver {
   constructor(access: WireguardAccess, options: WireguardOptions) {
     this.#access = access;
     this.#options = options;
-    this.#timer = setInterval(() => this.#look(), options.periodMs);
+    this.#timer = setInterval(() => this.look(), options.periodMs);
     this.#timer.unref();
   }
 
@@ -231,7 +231,8 @@ export class WireguardDriver implements Driver {
     this.mirror.loseWhere(["wgallowed"], mine);
   }
 
-  #look(): void {
+  /** Reads everything anew at the next pass. */
+  look(): void {
     this.#inDoubt = true;
     this.#wake();
   }

@@ -96,8 +96,8 @@ export function setDevice(
   device: { readonly privateKey: WireguardKey | undefined; readonly listenPort: number },
 ): void {
   beginSet(writer, family, dev);
-  writer.u16(WGDEVICE_A_LISTEN_PORT, device.listenPort);
   writer.raw(WGDEVICE_A_PRIVATE_KEY, keyBytes(device.privateKey));
+  writer.u16(WGDEVICE_A_LISTEN_PORT, device.listenPort);
   writer.end();
 }
 
@@ -119,17 +119,18 @@ export interface PeerChange {
 export function setPeer(writer: MessageWriter, family: number, dev: string, change: PeerChange): void {
   const { publicKey, endpoint, keepaliveSeconds, allowedIps, replace, onlyExisting } = change;
   const flags = (replace ? WGPEER_F_REPLACE_ALLOWEDIPS : 0) | (onlyExisting ? WGPEER_F_UPDATE_ONLY : 0);
-  writePeer(writer, family, dev, publicKey, flags, () => {
+  writePeer(writer, family, dev, publicKey, () => {
     if ("presharedKey" in change) writer.raw(WGPEER_A_PRESHARED_KEY, keyBytes(change.presharedKey));
     if (endpoint) writer.raw(WGPEER_A_ENDPOINT, sockaddr(endpoint));
     if (keepaliveSeconds !== undefined) writer.u16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, keepaliveSeconds);
+    if (flags !== 0) writer.u32(WGPEER_A_FLAGS, flags);
     if (allowedIps) writeAllowedIps(writer, allowedIps);
   });
 }
 
 /** `wg set DEV peer KEY remove` */
 export function removePeer(writer: MessageWriter, family: number, dev: string, publicKey: WireguardKey): void {
-  writePeer(writer, family, dev, publicKey, WGPEER_F_REMOVE_ME, () => {});
+  writePeer(writer, family, dev, publicKey, () => writer.u32(WGPEER_A_FLAGS, WGPEER_F_REMOVE_ME));
 }
 
 function beginSet(writer: MessageWriter, family: number, dev: string): void {
@@ -142,14 +143,12 @@ function writePeer(
   family: number,
   dev: string,
   publicKey: WireguardKey,
-  flags: number,
   rest: () => void,
 ): void {
   beginSet(writer, family, dev);
   const peers = writer.beginNested(WGDEVICE_A_PEERS | NLA_F_NESTED);
   const peer = writer.beginNested(NLA_F_NESTED);
   writer.raw(WGPEER_A_PUBLIC_KEY, keyBytes(publicKey));
-  if (flags !== 0) writer.u32(WGPEER_A_FLAGS, flags);
   rest();
   writer.endNested(peer);
   writer.endNested(peers);
@@ -289,7 +288,7 @@ function decodeEndpoint(bytes: Uint8Array): Endpoint | undefined {
 function decodeTime(attributes: AttributeReader): number {
   const bytes = attributes.bytes();
   if (bytes.length !== 16) return 0;
-  const view = new DataView(bytes.buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return Number(view.getBigInt64(0, true)) * 1000 + Math.floor(Number(view.getBigInt64(8, true)) / 1e6);
 }
 
