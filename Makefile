@@ -77,7 +77,7 @@ tools:
 
 test-tools: tools
 	@packaging/install-tools.sh iperf3 strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
-	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tcpdump
+	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tcpdump wg tshark
 
 clean:
 	rm -rf dist node_modules
