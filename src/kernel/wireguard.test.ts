@@ -253,15 +253,22 @@ describe("a peer's endpoint", () => {
     driver[Symbol.dispose]();
   });
 
-  test("is let alone by a flanneld that has just started, while a session lives", async () => {
-    const { access, driver, again, open } = await standing();
+  test("is the lease's when flanneld starts: the lease may have changed meanwhile", async () => {
+    const { access, driver, again } = await standing();
     access.set(A, inSession);
     await again(driver, WANTED);
-    expect(access.device?.peers[0]?.endpoint).toEqual(roamed);
+    expect(access.device?.peers[0]?.endpoint).toEqual(endpoint(2));
+  });
+
+  test("is let alone by a flanneld that found it as the lease says, and then the peer moved", async () => {
+    const { access, driver, open } = await standing();
+    driver[Symbol.dispose]();
     using next = open();
-    await reconcile(next, WANTED);
+    expect((await reconcile(next, WANTED)).done).toEqual([]);
+    access.set(A, inSession);
     next.look();
     expect((await reconcile(next, WANTED)).done).toEqual([]);
+    expect(access.device?.peers[0]?.endpoint).toEqual(roamed);
   });
 
   test("is the lease's again when the session is over", async () => {

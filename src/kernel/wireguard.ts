@@ -2,7 +2,8 @@
 // is gone with it. All of a device of ours is ours: a peer that nobody wants is removed.
 //
 // Endpoints move: the kernel sends to where the last authenticated packet of a peer came from, which behind a NAT is not what the lease says. So while a session
-// lives, another endpoint than the lease's is no drift; when none does, or the lease says another than before, the lease's is set.
+// lives, another endpoint than the one we gave is no drift; when none does, or the lease says another than before, the lease's is set. At a start too: who has been
+// told what is not known, and a peer that is elsewhere comes with its next packet.
 
 import type { Answer } from "../netlink/error.ts";
 import { NetlinkError } from "../netlink/error.ts";
@@ -58,10 +59,8 @@ export class WireguardDriver implements Driver {
   readonly #access: WireguardAccess;
   readonly #options: WireguardOptions;
   readonly #timer: ReturnType<typeof setInterval>;
-  /** The endpoint that each peer got from us, or had when we found it in a session. */
+  /** The endpoint that each peer got from us, or had when we found it: what it has beside that, it was given by its own packets. */
   readonly #given = new Map<ObjectKey, Endpoint>();
-  /** Peers in a session at the last look. */
-  readonly #inSession = new Set<ObjectKey>();
   /** Public key → private key, as devices had them: a file may be lost while all stands. */
   readonly #privateKeys = new Map<WireguardKey, WireguardKey>();
   #wake: () => void = () => {};
@@ -92,7 +91,6 @@ export class WireguardDriver implements Driver {
     if (!this.#inDoubt) return;
     const devices = [...this.#options.links].map((dev) => [dev, this.#access.read(dev)] as const);
     this.#inDoubt = false;
-    this.#inSession.clear();
     const seen = this.mirror.during(() => {
       for (const [dev, device] of devices) if (device) this.#see(dev, device);
     });
@@ -143,8 +141,9 @@ export class WireguardDriver implements Driver {
   ) {
     const key = objectKey.wgpeer(publicKey, dev);
     const age = this.#access.now() - lastHandshakeMs;
-    if (age >= 0 && age < SESSION_MS) this.#inSession.add(key);
-    const told = this.#inSession.has(key) ? this.#given.get(key) : undefined;
+    const inSession = age >= 0 && age < SESSION_MS;
+    if (endpoint && !this.#given.has(key)) this.#given.set(key, endpoint);
+    const told = inSession ? this.#given.get(key) : undefined;
     this.mirror.see(
       { kind: "wgpeer", dev, publicKey, endpoint: told ?? endpoint ?? NOWHERE, keepaliveSeconds, presharedKey },
       true,
@@ -160,9 +159,8 @@ export class WireguardDriver implements Driver {
       case "wgpeer": {
         const { dev, publicKey, endpoint, keepaliveSeconds, presharedKey } = object;
         if (verb === "delete") return { kind: "remove", dev, publicKey };
-        const found = verb === "change" && !this.#given.has(key) && this.#inSession.has(key);
         this.#given.set(key, endpoint);
-        return { kind: "peer", dev, peer: { publicKey, keepaliveSeconds, presharedKey, ...(!found && { endpoint }) } };
+        return { kind: "peer", dev, peer: { publicKey, keepaliveSeconds, presharedKey, endpoint } };
       }
       case "wgallowed": {
         const { dev, publicKey, prefix } = object;

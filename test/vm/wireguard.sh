@@ -41,8 +41,7 @@ ping_pod mtu 1 2 ipv6 -s 1372 -M do
 ip -n n1 route show >/out/routes
 ip -n n1 -6 route show >>/out/routes
 in_node 1 wg show >/out/wg-show
-in_node 1 wg show all persistent-keepalive | cut -f1,3 | sort -u >/out/keepalive
-in_node 1 wg show all preshared-keys | cut -f1,3 | sort -u >/out/preshared
+in_node 1 wg show all dump | awk -F '\t' 'NF == 9 { print $1, $3, $9 }' | sort -u >/out/secret-and-keepalive
 ls -l /run/n1/wgkey | cut -d' ' -f1 >/out/mode
 in_node 1 flannelctl plan -- "$STORE_FLAGS" >/out/plan 2>&1 || :
 

@@ -55,9 +55,8 @@ describe("mode separate", () => {
   });
 
   test("secret and keepalive are those of the configuration", () => {
-    const both = (value: string | number) => `flannel-wg\t${value}\nflannel-wg-v6\t${value}`;
-    expect(nodes.file("preshared")).toBe(both(PSK));
-    expect(nodes.file("keepalive")).toBe(both(KEEPALIVE_S));
+    const both = ["flannel-wg", "flannel-wg-v6"].map((device) => `${device} ${PSK} ${KEEPALIVE_S}`);
+    expect(nodes.file("secret-and-keepalive").split("\n")).toEqual(both);
     expect(nodes.file("wg-show")).toContain("listening port: 51821");
   });
 
@@ -140,7 +139,7 @@ describe("one configuration after the other", () => {
       separate: "flannel-wg flannel-wg-v6",
     };
     const all = { ...devices, again: "flannel-v6.1 flannel.1" };
-    expect(nodes.said("links")).toEqual(Object.entries(all).map(([name, links]) => `${name}: ${links} `.trimEnd()));
+    expect(nodes.said("links")).toEqual(Object.entries(all).map(([name, links]) => `${name}: ${links}`));
     expect(nodes.file("vxlan-after")).toBe(nodes.file("vxlan-before"));
     expect(nodes.file("wg-after")).toBe("");
     expect(nodes.file("routes-after")).not.toContain("flannel-wg");
@@ -155,6 +154,13 @@ describe("one configuration after the other", () => {
     expect(nodes.file("allowed-ipv6")).toBe("flannel-wg 2\nflannel-wg 2");
     const separate = over6(51821).replaceAll("flannel-wg", "flannel-wg-v6");
     expect(nodes.file("endpoints-separate")).toBe(`${over4(51828)}\n${separate}`);
+  });
+
+  test("a kernel without WireGuard is told with what is missing", () => {
+    const [line] = nodes.log(1, /no WireGuard/);
+    expect(line).toMatch(
+      /cannot add link flannel-wg: EOPNOTSUPP .*; this kernel has no WireGuard, .* the module wireguard/,
+    );
   });
 });
 

@@ -2,7 +2,7 @@
 
 # Sorts, so that what a device is numbered does not matter; keys and macs are the nodes'.
 traces() { snapshot 1 | grep -vE '^(fdb|neighbour)' | sed -E 's/ link\/ether [0-9a-f:]+ / /' || :; }
-links() { ip -n n1 -o link show | sed -n 's/^[0-9]*: \(flannel[^:@]*\).*/\1/p' | sort | tr '\n' ' '; }
+links() { ip -n n1 -o link show | sed -n 's/^[0-9]*: \(flannel[^:@]*\).*/\1/p' | sort | xargs; }
 
 # become SECTION BACKEND: every node gets another configuration.
 become() {
@@ -24,11 +24,19 @@ traces >/out/vxlan-before
 
 for mode in auto ipv4 ipv6 separate; do
   become "$mode" "{\"Type\":\"wireguard\",\"Mode\":\"$mode\",\"ListenPort\":5182${#mode}}"
-  in_node 1 wg show all endpoints | awk '{ print $1, $3 }' | sort >"/out/endpoints-$mode"
-  in_node 1 wg show all allowed-ips | awk '{ print $1, NF - 2 }' | sort >"/out/allowed-$mode"
+  in_node 1 wg show all dump | awk -F '\t' 'NF == 9 { print $1, $4 }' | sort >"/out/endpoints-$mode"
+  in_node 1 wg show all dump | awk -F '\t' 'NF == 9 { print $1, split($5, prefixes, ",") }' | sort >"/out/allowed-$mode"
 done
 # Behind the node that was vxlan a moment ago: both at once, while a configuration changes.
 become again '{"Type":"vxlan"}'
 traces >/out/vxlan-after
 in_node 1 wg show interfaces >/out/wg-after
 ip -n n1 route show >/out/routes-after
+
+# A kernel without WireGuard.
+each stop
+configure '{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard"}}' >/dev/null
+rmmod wireguard
+rm -r /lib/modules
+start 1
+wait_for 'word that there is no WireGuard' grep -q 'no WireGuard' /out/log-1
