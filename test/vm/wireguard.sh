@@ -28,10 +28,11 @@ has_peer() { in_node "$1" wg show flannel-wg peers | grep -qF "$2"; }
 has_no_peer() { ! has_peer "$1" "$2"; }
 has_endpoint() { in_node "$1" wg show flannel-wg endpoints | grep -qF "$2"; }
 
+# From the start on, since handshakes come first.
+begin_capture capture 1 udp port 51820 or udp port 51821
 each start
 each ready
 each make_pod
-begin_capture capture 1 udp port 51820 or udp port 51821
 ping_all start
 end_capture capture
 base64 /tmp/capture.pcap >/out/capture.base64
