@@ -30,7 +30,7 @@ export interface HostFacts {
   readonly addresses: ReadonlySet<Address>;
   /** Whether the kernel has nexthop objects (Linux ≥ 5.3). */
   readonly nexthopObjects: boolean;
-  /** The networks of this flanneld, for routes to a whole network. */
+  /** The networks that it takes part in. */
   readonly networks: PerFamily<Prefix>;
 }
 

@@ -1,8 +1,8 @@
 // The host's part of a plan: what the external interface and the kernel are like now.
 
 import type { HostFacts, HostRoute } from "../backend/backend.ts";
-import { familiesOf } from "../ip/family.ts";
-import { prefixAddress } from "../ip/prefix.ts";
+import { familiesOf, type PerFamily } from "../ip/family.ts";
+import { type Prefix, prefixAddress } from "../ip/prefix.ts";
 import { ROUTE_PROTOCOL } from "../state/print.ts";
 import type { Host, HostView } from "./host.ts";
 import type { ExternalInterface } from "./interface.ts";
@@ -13,7 +13,8 @@ export function readFacts(
   host: Host,
   view: HostView,
   external: ExternalInterface,
-  { nexthopObjects, networks }: Pick<HostFacts, "nexthopObjects" | "networks">,
+  nexthopObjects: boolean,
+  networks: PerFamily<Prefix>,
 ): HostFacts {
   const { link, address } = external;
   const routes: HostRoute[] = familiesOf(address)

@@ -55,7 +55,7 @@ export function placeOf(plan: Plan, options: Options, host: Host, nexthopObjects
   const external = chooseInterface(wishes, plan.networks, view, host);
   return {
     external,
-    facts: readFacts(host, view, external, { nexthopObjects, networks: plan.networks }),
+    facts: readFacts(host, view, external, nexthopObjects, plan.networks),
     links: knownLinks(view),
   };
 }
