@@ -33,6 +33,9 @@ package() {
     apt-get:conntrack) echo conntrack ;;
     *:conntrack) echo conntrack-tools ;;
     *:ss) echo iproute2 ;;
+    *:wg) echo wireguard-tools ;;
+    dnf:tshark | pacman:tshark) echo wireshark-cli ;;
+    zypper:tshark) echo wireshark ;;
     *:systemd-analyze) echo systemd ;;
     apt-get:dnsmasq) echo dnsmasq-base ;;
     dnf:tshark | pacman:tshark) echo wireshark-cli ;;

@@ -35,6 +35,8 @@ export interface HostFacts {
 }
 
 export type RandomBytes = (length: number) => Uint8Array;
+/** The public key of a private key, both of 32 bytes. */
+export type X25519 = (privateKey: Uint8Array) => Uint8Array;
 
 /** What an identity can be known from. */
 export interface IdentitySources {
@@ -44,6 +46,8 @@ export interface IdentitySources {
   readonly links: readonly Link[];
   /** Text of the secret file; undefined when there is none. */
   readonly secret: string | undefined;
+  /** Its path, whether there is one or not; undefined for backends without. */
+  readonly secretPath?: string | undefined;
   /** What the identity's command said; undefined where the backend has none, or where it must not run. */
   readonly command?: CommandRun | undefined;
 }
@@ -88,14 +92,17 @@ export interface Backend<C, I> {
   linkNames(config: C): readonly string[];
   /** Whether a link looks like this backend's under some configuration: what a changed configuration leaves behind is known by it. */
   ownsLink(name: string, type: LinkInfo["type"]): boolean;
-  /** A file that keeps a secret of the identity between runs, mode 0400. */
-  readonly secretFile?: { path(config: C): string; text(identity: I): string };
+  /**
+   * A file that keeps a secret of the identity between runs, mode 0400: `name` beside subnet.env, or the path that the environment variable tells. What stands
+   * in it is never changed.
+   */
+  readonly secretFile?: { readonly name: string; readonly variable: string; text(identity: I): string };
   /** A command whose output is part of the identity, run before the lease. */
   identityCommand?(config: C): IdentityCommand;
   /** What is known of the identity: stored backend data first (peers know it), then what else there is. */
   known(config: C, sources: IdentitySources): Partial<I>;
   /** Completes the identity. */
-  identity(known: Partial<I>, random: RandomBytes): I;
+  identity(known: Partial<I>, random: RandomBytes, x25519: X25519): I;
   /** BackendData and BackendV6Data of the own lease, for the families in use. */
   leaseData(config: C, identity: I, families: PerFamily<unknown>): PerFamily<unknown>;
   /** Bytes that pods get: the smaller of the families in use. */

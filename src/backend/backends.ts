@@ -12,6 +12,7 @@ import { hostGw } from "./host_gw.ts";
 import { ipip } from "./ipip.ts";
 import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
+import { wireguard } from "./wireguard.ts";
 
 const BACKENDS = [
   vxlan, //
@@ -20,6 +21,7 @@ const BACKENDS = [
   hostGw,
   udp,
   ipip,
+  wireguard,
 ] as readonly Backend<unknown, unknown>[];
 
 /** Types that a configuration may still name: what became of them, and what does the same today. */

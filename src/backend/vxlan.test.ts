@@ -137,6 +137,7 @@ describe("identity", () => {
   const device = { kind: "link", name: "flannel.1", mac: "02:00:00:00:00:99", mtu: 1450 } as never;
   const stored = { ipv4: { VNI: 1, VtepMAC: "0A:00:00:00:00:01" } };
   const random = (length: number) => new Uint8Array(length).fill(0xff);
+  const noKey = () => new Uint8Array();
   const rows = [
     { name: "the stored lease's MAC", stored, links: [device], mac: "0a:00:00:00:00:01" },
     { name: "the existing device's", stored: {}, links: [device], mac: "02:00:00:00:00:99" },
@@ -147,6 +148,7 @@ describe("identity", () => {
       const identity = vxlan.identity(
         vxlan.known(CONFIG, { stored: row.stored, links: row.links, secret: undefined }),
         random,
+        noKey,
       );
       expect(identity.mac.ipv4 as string).toBe(row.mac);
     });

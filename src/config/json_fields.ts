@@ -9,6 +9,8 @@ export type Field =
   | { readonly type: "integer"; readonly min: number; readonly max: number; readonly default: number }
   | { readonly type: "boolean"; readonly default: boolean }
   | { readonly type: "text"; readonly default: string | undefined }
+  /** Text that no message shows. */
+  | { readonly type: "secret" }
   | { readonly type: "list" }
   | { readonly type: "object" };
 
@@ -18,15 +20,20 @@ export type FieldValue<F extends Field> = F extends { type: "integer" }
   ? number
   : F extends { type: "boolean" }
     ? boolean
-    : F extends { type: "text"; default: infer D }
-      ? D extends string
-        ? string
-        : string | undefined
-      : F extends { type: "list" }
-        ? readonly unknown[] | undefined
-        : Readonly<Record<string, unknown>> | undefined;
+    : F extends { type: "secret" }
+      ? string | undefined
+      : F extends { type: "text"; default: infer D }
+        ? D extends string
+          ? string
+          : string | undefined
+        : F extends { type: "list" }
+          ? readonly unknown[] | undefined
+          : Readonly<Record<string, unknown>> | undefined;
 
 export type FieldValues<S extends Fields> = { readonly [Name in keyof S]: FieldValue<S[Name]> };
+
+/** What messages say in place of a secret. */
+export const HIDDEN = "what is not shown here";
 
 /** The values of `fields` in `raw`; what is wrong is added to `faults`, named `where` and the field's name. */
 export function readFields<const S extends Fields>(
@@ -39,9 +46,10 @@ export function readFields<const S extends Fields>(
   const values: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(fields)) {
     const value = given.get(name.toLowerCase()) ?? undefined;
-    const fallback = field.type === "object" || field.type === "list" ? undefined : field.default;
+    const fallback = "default" in field ? field.default : undefined;
     const right = value === undefined || holds(field, value);
-    if (!right) faults.push({ where: where(name), got: quote(value), want: wanted(field) });
+    if (!right)
+      faults.push({ where: where(name), got: field.type === "secret" ? HIDDEN : quote(value), want: wanted(field) });
     values[name] = right && value !== undefined ? value : fallback;
   }
   return values as FieldValues<S>;
@@ -54,6 +62,7 @@ function holds(field: Field, value: unknown): boolean {
     case "boolean":
       return typeof value === "boolean";
     case "text":
+    case "secret":
       return typeof value === "string";
     case "list":
       return Array.isArray(value);
@@ -69,6 +78,7 @@ function wanted(field: Field): string {
     case "boolean":
       return "true or false";
     case "text":
+    case "secret":
       return "text in double quotes";
     case "list":
       return "a JSON list";

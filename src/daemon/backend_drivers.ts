@@ -12,6 +12,10 @@ import type { Log } from "./log.ts";
 export interface DriverContext {
   /** Networks whose objects are this flanneld's. */
   readonly networks: PerFamily<Prefix>;
+  /** Names of the links that are this flanneld's, existing or not. */
+  readonly links: ReadonlySet<string>;
+  /** Path of the file that holds the backend's secret; undefined for backends without. */
+  readonly secretPath: string | undefined;
   /** Directory of subnet.env, for what a driver must remember. */
   readonly directory: string;
   readonly log: Log;
@@ -19,15 +23,21 @@ export interface DriverContext {
 
 type OpenDriver = (context: DriverContext) => Promise<Driver>;
 
+const openWireguard: OpenDriver = async ({ links, secretPath }) =>
+  (await import("../kernel/wireguard_access.ts")).openWireguard(links, secretPath);
+
 /** A driver of several kinds stands at each of them, as the same function. */
 const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
   command: openCommands,
   packetloop: openPacketLoop,
   looppeer: openPacketLoop,
+  wgdevice: openWireguard,
+  wgpeer: openWireguard,
+  wgallowed: openWireguard,
 };
 
 /** Kinds whose drivers only look as long as they are told to do nothing, so that a plan can open them too. */
-const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set(["command"]);
+const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set(["command", "wgdevice", "wgpeer", "wgallowed"]);
 
 export function canLook(kind: BackendObject["kind"]): boolean {
   return LOOKING.has(kind);

@@ -21,7 +21,8 @@ async function settle(PreStartupCommand: string, purpose: "work" | "look" = "wor
     backendConfig: extension.config({ Type: "extension", PreStartupCommand }),
   } as never;
   const command = await identityCommandRun(plan, directory, purpose === "work" ? signal : undefined);
-  return (settleIdentity(plan, stored, [], purpose, command) as ExtensionIdentity).run;
+  return (settleIdentity(plan, { stored, links: [], secretPath: undefined, command }, purpose) as ExtensionIdentity)
+    .run;
 }
 
 test("identityCommandRun runs the identity's command once, as long as it is the same command of the same boot", async () => {

@@ -25,7 +25,7 @@ import { StoreError } from "../subnet/store_error.ts";
 import { canLook, openBackendDrivers } from "./backend_drivers.ts";
 import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
-import { settleIdentity } from "./identity.ts";
+import { secretPathOf, settleIdentity } from "./identity.ts";
 import { identityCommandRun } from "./identity_command.ts";
 import { ownLinks } from "./leftovers.ts";
 import { createLog } from "./log.ts";
@@ -67,13 +67,14 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const directory = dirname(options.subnetFile);
   const facts = readFirewallFacts();
   const choice = chooseRules(plan.config, options, facts);
-  const { planner, remarks } = await wantedState(plan, place, choice, registry, directory, signal);
+  const secretPath = secretPathOf(plan, options.subnetFile);
+  const { planner, remarks } = await wantedState(plan, place, choice, registry, { directory, secretPath }, signal);
 
   const links = ownLinks(plan, host.view(), {});
   const kinds = new Set([...(plan.backend.kinds ?? []), ...kindsOfType(backendOfRun(join(directory, "status.json")))]);
   const unseen = [...kinds].filter((kind) => !canLook(kind));
   const silent = createLog(0, () => {}); // nothing is done that could be told of
-  const context = { networks: plan.networks, directory, log: silent };
+  const context = { networks: plan.networks, links, secretPath, directory, log: silent };
   const single = await openBackendDrivers([...kinds].filter(canLook), context);
   using _single = { [Symbol.dispose]: () => single.forEach((driver) => void driver[Symbol.dispose]()) };
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
@@ -115,7 +116,7 @@ async function wantedState(
   { external, facts, links }: Place,
   rules: RuleChoice,
   registry: Registry,
-  directory: string,
+  { directory, secretPath }: { readonly directory: string; readonly secretPath: string | undefined },
   signal: AbortSignal,
 ) {
   const { backend, backendConfig, config, networks } = plan;
@@ -142,7 +143,7 @@ async function wantedState(
   }
   const stored = held?.attributes?.backendType === backend.leaseType ? held.attributes.backendData : {};
   const command = await identityCommandRun(plan, directory, undefined);
-  const identity = settleIdentity(plan, stored, links, "look", command);
+  const identity = settleIdentity(plan, { stored, links, secretPath, command }, "look");
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
   const own = { key, subnet, publicIp, backendType: backend.leaseType, backendData, expiresAt: undefined };

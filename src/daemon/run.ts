@@ -18,7 +18,7 @@ import { sameFacts } from "./facts.ts";
 import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./firewall.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
-import { settleIdentity } from "./identity.ts";
+import { secretPathOf, settleIdentity } from "./identity.ts";
 import { identityCommandRun } from "./identity_command.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
@@ -82,9 +82,10 @@ export async function run(options: Options, version: string, log: Log, signal: A
       resyncMs: options.iptablesResync * 1000,
     };
     const kinds = [...(plan.backend.kinds ?? []), ...kindsOfType(status.previousBackend)];
-    const context = { networks: plan.networks, directory: dirname(options.subnetFile), log };
-    const drivers = await openBackendDrivers(kinds, context);
     const links = ownLinks(plan, host.view(), before.network);
+    const secretPath = secretPathOf(plan, options.subnetFile);
+    const context = { networks: plan.networks, links, secretPath, directory: dirname(options.subnetFile), log };
+    const drivers = await openBackendDrivers(kinds, context);
     const nexthopObjects = host.hasNexthopObjects();
     const takesOver = hasUpstreamRoutes(host, plan.networks);
     const parts = { links, networks: plan.networks, nexthopObjects, takesOver, firewall, drivers };
@@ -118,7 +119,8 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
       const command = await identityCommandRun(plan, dirname(options.subnetFile), signal);
-      identity = settleIdentity(plan, data, links, "work", command);
+      const secretPath = secretPathOf(plan, options.subnetFile);
+      identity = settleIdentity(plan, { stored: data, links, secretPath, command });
     }
     const attributes = {
       publicIp: external.publicIp,

@@ -1,6 +1,6 @@
 // What an answer of the kernel's means where its own words do not say: nothing to do, or another program or link in the way, and how to see it.
 
-import { type KernelObject, type Link, objectKey } from "../state/object.ts";
+import { type KernelObject, type Link, type LinkInfo, objectKey } from "../state/object.ts";
 import { EADDRINUSE, EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, EOPNOTSUPP, ESRCH } from "../sys/error.ts";
 import type { Mirror } from "./mirror.ts";
 
@@ -8,13 +8,26 @@ import type { Mirror } from "./mirror.ts";
 export function adviceFor(object: KernelObject, errno: number, mirror: Mirror): string | undefined {
   if (object.kind === "link" && errno === EEXIST) return takenAdvice(object);
   if (object.kind === "link" && errno === EOPNOTSUPP) return missingModuleAdvice(object);
-  // A vxlan opens its socket only when it is set up.
+  // Devices open their sockets only when they are set up.
   const link = object.kind === "up" ? mirror.get(objectKey.link(object.dev))?.object : undefined;
-  if (link?.kind !== "link" || link.info.type !== "vxlan" || errno !== EADDRINUSE) return undefined;
-  return `another program has UDP port ${link.info.port}: see ss -lunp, or set Backend.Port`;
+  return link?.kind === "link" && errno === EADDRINUSE ? portAdvice(link.info) : undefined;
+}
+
+function portAdvice(info: LinkInfo): string | undefined {
+  switch (info.type) {
+    case "vxlan":
+      return `another program has UDP port ${info.port}: see ss -lunp, or set Backend.Port`;
+    case "wireguard":
+      return "another program has the UDP port: see ss -lunp, or set Backend.ListenPort or Backend.ListenPortV6";
+    default:
+      return undefined;
+  }
 }
 
 function missingModuleAdvice({ info: { type } }: Link): string {
+  if (type === "wireguard") {
+    return "this kernel has no WireGuard, which Linux has since 5.6 as the module wireguard: modprobe wireguard, or choose another backend";
+  }
   return `this kernel has no ${type} devices: load its module (modprobe ${type}), or choose another backend`;
 }
 

@@ -27,6 +27,8 @@ import { inNamespace } from "../sys/netns.ts";
 export const NETLINK_ROUTE = 0;
 /** Connection tracking, nftables and their kin; its groups are NFNLGRP_* of linux/netfilter/nfnetlink.h. */
 export const NETLINK_NETFILTER = 12;
+/** Families by name (genetlink.ts). */
+export const NETLINK_GENERIC = 16;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;

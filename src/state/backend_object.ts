@@ -22,12 +22,19 @@ export interface WireguardPeer {
   /** Base64. */
   readonly publicKey: string;
   readonly endpoint: { readonly address: Address; readonly port: number };
-  /** Sorted; what may come from and goes to this peer. */
-  readonly allowedIps: readonly Prefix[];
   /** Seconds; 0: none. */
   readonly keepaliveSeconds: number;
   /** Base64; never printed. */
   readonly presharedKey: string | undefined;
+}
+
+/** What may come from, and goes to, a peer of a WireGuard device: a device has each prefix for one peer at most. */
+export interface WireguardAllowedIp {
+  readonly kind: "wgallowed";
+  readonly dev: string;
+  readonly prefix: Prefix;
+  /** The peer's, base64. */
+  readonly publicKey: string;
 }
 
 /** That a packet loop serves a TUN device: packets of the device go to peers as UDP datagrams, and the other way round. */
@@ -126,6 +133,7 @@ export function hasSameEffect(desired: CommandEffect, actual: CommandEffect): bo
 export type BackendObject =
   | WireguardDevice
   | WireguardPeer
+  | WireguardAllowedIp
   | PacketLoop
   | LoopPeer
   | XfrmPolicy

@@ -158,6 +158,7 @@ export const objectKey = {
   route: (dst: Prefix) => `route ${dst}` as ObjectKey,
   wgdevice: (dev: string) => `wgdevice ${dev}` as ObjectKey,
   wgpeer: (publicKey: string, dev: string) => `wgpeer ${publicKey} dev ${dev}` as ObjectKey,
+  wgallowed: (prefix: Prefix, dev: string) => `wgallowed ${prefix} dev ${dev}` as ObjectKey,
   packetloop: (dev: string) => `packetloop ${dev}` as ObjectKey,
   looppeer: (subnet: Prefix, dev: string) => `looppeer ${subnet} dev ${dev}` as ObjectKey,
   xfrmpolicy: (direction: string, src: Prefix, dst: Prefix) => `xfrmpolicy ${direction} ${src} ${dst}` as ObjectKey,
@@ -188,6 +189,8 @@ export function keyOf(object: KernelObject): ObjectKey {
       return objectKey.wgdevice(object.dev);
     case "wgpeer":
       return objectKey.wgpeer(object.publicKey, object.dev);
+    case "wgallowed":
+      return objectKey.wgallowed(object.prefix, object.dev);
     case "packetloop":
       return objectKey.packetloop(object.dev);
     case "looppeer":
@@ -223,6 +226,7 @@ export const KIND_ORDER: readonly ObjectKind[] = [
   "neighbour",
   "fdb",
   "wgpeer",
+  "wgallowed",
   "packetloop",
   "looppeer",
   "nexthop",
@@ -251,6 +255,8 @@ export function dependencyOf(object: KernelObject): ObjectKey | undefined {
       return objectKey.link(object.dev);
     case "wgpeer":
       return objectKey.wgdevice(object.dev);
+    case "wgallowed":
+      return objectKey.wgpeer(object.publicKey, object.dev);
     case "looppeer":
       return objectKey.packetloop(object.dev);
     case "address":

@@ -19,6 +19,8 @@ export function printBackendObject(object: BackendObject): string {
       return `wireguard key and port ${object.listenPort} dev ${object.dev}`;
     case "wgpeer":
       return `wireguard peer ${object.publicKey} dev ${object.dev}`;
+    case "wgallowed":
+      return `allowed IP ${object.prefix} of wireguard peer ${object.publicKey} dev ${object.dev}`;
     case "packetloop":
       return `packet loop dev ${object.dev} udp ${hostPort(object.local, object.port)}`;
     case "looppeer":
@@ -42,6 +44,8 @@ export function backendCommands(object: BackendObject, verb: "add" | "change" | 
         : `wg set ${object.dev} listen-port ${object.listenPort} private-key ${object.privateKeyFile}`;
     case "wgpeer":
       return `wg set ${object.dev} peer ${object.publicKey} ${remove ? "remove" : peerOptions(object)}`;
+    case "wgallowed":
+      return `wg set ${object.dev} peer ${object.publicKey} allowed-ips ${remove ? "-" : "+"}${object.prefix}`;
     case "packetloop":
     case "looppeer":
       return `# ${remove ? "stop" : "start"}: ${printBackendObject(object)}`;
@@ -56,10 +60,10 @@ export function backendCommands(object: BackendObject, verb: "add" | "change" | 
   }
 }
 
-function peerOptions({ endpoint, allowedIps, keepaliveSeconds, presharedKey }: WireguardPeer): string {
+function peerOptions({ endpoint, keepaliveSeconds, presharedKey }: WireguardPeer): string {
   const keepalive = keepaliveSeconds === 0 ? "off" : `${keepaliveSeconds}`;
   const secret = presharedKey === undefined ? "" : " preshared-key /dev/stdin";
-  return `endpoint ${hostPort(endpoint.address, endpoint.port)} persistent-keepalive ${keepalive}${secret} allowed-ips ${allowedIps.join(",")}`;
+  return `endpoint ${hostPort(endpoint.address, endpoint.port)} persistent-keepalive ${keepalive}${secret}`;
 }
 
 function template({ tunnel, reqid }: XfrmPolicy): string {

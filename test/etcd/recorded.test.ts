@@ -25,6 +25,7 @@ const VXLAN = vxlan.config({ Type: "vxlan" });
 
 /** Nothing of it is seen: MACs are known, or are this node's own. */
 const ANY_BYTES = (length: number) => new Uint8Array(length).fill(2);
+const ANY_KEY = () => ANY_BYTES(32);
 /** v0.7.1 did not say which VNI it used; this project does in both generations, and v0.7.1 reads over it. */
 const withVni = (value: string) => value.replace('{"VtepMAC"', '{"VNI":1,"VtepMAC"');
 
@@ -147,7 +148,7 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
       networks: {},
     };
     const { own } = await acquireAsReader(manager);
-    const identity = vxlan.identity({}, ANY_BYTES);
+    const identity = vxlan.identity({}, ANY_BYTES, ANY_KEY);
     expect(set.leases.size).toBe(recorded.leases.length);
     for (const lease of set.leases.values()) {
       const made = vxlan.peer(VXLAN, identity, own, lease, facts);
@@ -167,6 +168,7 @@ describe.each(["3", "2"] as const)("etcd v%s", (api) => {
       const identity = vxlan.identity(
         vxlan.known(VXLAN, { stored: attributes.backendData, links: [], secret: undefined }),
         ANY_BYTES,
+        ANY_KEY,
       );
       const backendData = vxlan.leaseData(VXLAN, identity, { ipv4: true });
       using manager = createSubnetManager(await open(api, prefix));
