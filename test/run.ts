@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const SUITES: Readonly<Record<string, readonly string[]>> = {
-  unit: ["src", "test/layers.test.ts"],
-  all: ["src", "test"],
+  unit: ["src", "bench", "test/layers.test.ts"],
+  all: ["src", "bench", "test"],
   vm: ["test/vm"],
   long: ["test/long/etcd.long.ts"],
 };
