@@ -86,7 +86,7 @@ tools:
 
 test-tools: tools
 	@packaging/install-tools.sh iperf3 ethtool strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
-	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock
+	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tshark tcpdump
 
 clean:
 	rm -rf dist node_modules

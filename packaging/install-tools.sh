@@ -35,6 +35,8 @@ package() {
     *:ss) echo iproute2 ;;
     *:systemd-analyze) echo systemd ;;
     apt-get:dnsmasq) echo dnsmasq-base ;;
+    dnf:tshark | pacman:tshark) echo wireshark-cli ;;
+    zypper:tshark) echo wireshark ;;
     apt-get:etcd) echo etcd-server ;;
     apt-get:etcdctl) echo etcd-client ;;
     *:etcdctl) echo etcd ;;

@@ -44,6 +44,26 @@ export interface IdentitySources {
   readonly links: readonly Link[];
   /** Text of the secret file; undefined when there is none. */
   readonly secret: string | undefined;
+  /** What the identity's command said; undefined where the backend has none, or where it must not run. */
+  readonly command?: CommandRun | undefined;
+}
+
+/** A run of the identity's command, which counts for as long as what it made stands: until the next boot, or until the command is another. */
+export interface CommandRun {
+  /** Standard output, trimmed. */
+  readonly output: string;
+  /** Tells runs apart. */
+  readonly id: string;
+}
+
+/** A command that must have run before the identity is known. */
+export interface IdentityCommand {
+  /** The option that it stands in. */
+  readonly option: string;
+  /** Shell text; "" for none. */
+  readonly text: string;
+  /** Seconds after which it is killed. */
+  readonly timeoutSeconds: number;
 }
 
 /** C: the backend's configuration; I: this node's identity, that is what must be known before its lease is written (MAC, key). */
@@ -58,6 +78,8 @@ export interface Backend<C, I> {
   readonly peersSendToPublicIp?: true;
   /** Options in the `Backend` object beside `Type`, as documented. */
   readonly optionNames: readonly string[];
+  /** Options that are found in the field and have no effect: why, as a warning says it. */
+  readonly idleOptions?: Readonly<Record<string, string>>;
   /** Kinds that its objects are of beside those of every network; each has a driver of its own. */
   readonly kinds?: readonly BackendObject["kind"][];
   /** Reads the `Backend` object of the network configuration, which messages call `where`. Throws ConfigError naming every fault. */
@@ -68,6 +90,8 @@ export interface Backend<C, I> {
   ownsLink(name: string, type: LinkInfo["type"]): boolean;
   /** A file that keeps a secret of the identity between runs, mode 0400. */
   readonly secretFile?: { path(config: C): string; text(identity: I): string };
+  /** A command whose output is part of the identity, run before the lease. */
+  identityCommand?(config: C): IdentityCommand;
   /** What is known of the identity: stored backend data first (peers know it), then what else there is. */
   known(config: C, sources: IdentitySources): Partial<I>;
   /** Completes the identity. */

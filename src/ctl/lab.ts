@@ -3,7 +3,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Family } from "../ip/family.ts";
-import { isLabName, MAX_NODES, MAX_PODS } from "./lab/layout.ts";
+import { isLabName, type LabOptions, MAX_NODES, MAX_PODS } from "./lab/layout.ts";
 import { type Session, UsageError } from "./session.ts";
 
 const DEFAULT_NAME = "default";
@@ -23,7 +23,7 @@ interface UpFlags {
   readonly name: string;
   readonly nodes: number;
   readonly pods: number;
-  readonly backend: string;
+  readonly backend: Pick<LabOptions, "backend" | "backendOptions">;
   readonly ipv4: boolean;
   readonly ipv6: boolean;
   readonly flanneld?: string;
@@ -38,7 +38,14 @@ function addUp(group: Command, session: Session): void {
     .addOption(nameOption())
     .addOption(new Option("--nodes <n>", "nodes").argParser(numberFrom(1, MAX_NODES)).default(3))
     .addOption(new Option("--pods <n>", "pods on each node").argParser(numberFrom(1, MAX_PODS)).default(1))
-    .option("--backend <type>", "backend of the network", "vxlan")
+    .addOption(
+      new Option(
+        "--backend <type>",
+        "backend of the network: its type, or the JSON object of the network configuration",
+      )
+        .argParser(backendOf)
+        .default({ backend: "vxlan" }, "vxlan"),
+    )
     .option("--ipv6", "IPv6 as well", false)
     .option("--no-ipv4", "leave out IPv4")
     .addOption(flanneldOption())
@@ -48,7 +55,7 @@ function addUp(group: Command, session: Session): void {
       session.run(async (signal) => {
         const { up } = await import("./lab/commands.ts");
         const { name, nodes, pods, backend, flanneld, count, json } = flags;
-        const options = { name, nodes, pods, families: familiesFrom(flags), backend: backend.toLowerCase() };
+        const options = { name, nodes, pods, families: familiesFrom(flags), ...backend };
         return await up({ lab: options, flanneld, count, json }, session, signal);
       }),
     );
@@ -122,6 +129,19 @@ function countOption(): Option {
 
 function flanneldOption(): Option {
   return new Option("--flanneld <path>", "the flanneld to run, if not the one beside flannelctl").env("FLANNELD");
+}
+
+function backendOf(text: string): Pick<LabOptions, "backend" | "backendOptions"> {
+  if (!text.trimStart().startsWith("{")) return { backend: text.toLowerCase() };
+  let options: Record<string, unknown>;
+  try {
+    options = JSON.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`want a type or a JSON object: ${(error as Error).message}`);
+  }
+  const { Type: type, ...backendOptions } = options;
+  if (typeof type !== "string") throw new InvalidArgumentError('want a "Type", such as {"Type": "vxlan", "VNI": 7}');
+  return { backend: type.toLowerCase(), backendOptions };
 }
 
 function labName(text: string): string {

@@ -1,9 +1,12 @@
 // The drivers of what single backends make beside links and routes. Each is loaded only where the backend, or the one of the run before, needs it.
 
+import { join } from "node:path";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Driver } from "../kernel/driver.ts";
 import type { BackendObject } from "../state/backend_object.ts";
+import { writeFileAtomically } from "./atomic_file.ts";
+import { readIfThere } from "./identity.ts";
 import type { Log } from "./log.ts";
 
 export interface DriverContext {
@@ -18,9 +21,33 @@ type OpenDriver = (context: DriverContext) => Promise<Driver>;
 
 /** A driver of several kinds stands at each of them, as the same function. */
 const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
+  command: openCommands,
   packetloop: openPacketLoop,
   looppeer: openPacketLoop,
 };
+
+/** Kinds whose drivers only look as long as they are told to do nothing, so that a plan can open them too. */
+const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set(["command"]);
+
+export function canLook(kind: BackendObject["kind"]): boolean {
+  return LOOKING.has(kind);
+}
+
+/** Of root's alone: commands and what they are given may hold secrets. */
+const RECORDS_MODE = 0o600;
+
+async function openCommands({ directory, log }: DriverContext): Promise<Driver> {
+  const [{ CommandDriver }, { readEra }] = await Promise.all([
+    import("../kernel/commands.ts"),
+    import("../kernel/era.ts"),
+  ]);
+  const path = join(directory, "commands.json");
+  return new CommandDriver({
+    file: { read: () => readIfThere(path), write: (text) => writeFileAtomically(path, text, RECORDS_MODE) },
+    era: readEra(),
+    onGivenUp: (error) => log.error(`${error.message}; giving it up: what it should undo may still be there`),
+  });
+}
 
 async function openPacketLoop({ log }: DriverContext): Promise<Driver> {
   const { PacketLoopDriver } = await import("../kernel/packet_loop.ts");

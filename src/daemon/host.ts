@@ -58,6 +58,13 @@ export class Host {
       .filter((route) => route.type === RTN_UNICAST);
   }
 
+  /** Unicast routes of the main table of one RTPROT_*. */
+  routesOf(family: Family, protocol: number): RouteMessage[] {
+    return this.#socket
+      .dump((writer) => dumpRoutes(writer, { family, table: RT_TABLE_MAIN, protocol }), decodeRoute)
+      .filter((route) => route.type === RTN_UNICAST);
+  }
+
   /** How a packet to `address` would leave, as `ip route get`; undefined when it would not. */
   routeTo(address: Address): RouteMessage | undefined {
     try {

@@ -27,6 +27,8 @@ export interface KernelParts {
   readonly links: ReadonlySet<string>;
   readonly networks: PerFamily<Prefix>;
   readonly nexthopObjects: boolean;
+  /** Whether another flannel's data plane without links stands, which this one takes over. */
+  readonly takesOver: boolean;
   readonly firewall: FirewallPart;
   /** Of what only some backends make; ended with this object. */
   readonly drivers: readonly Driver[];
@@ -48,7 +50,7 @@ export class Kernel implements Disposable {
   #tookOver = false;
 
   constructor(
-    { links, networks, nexthopObjects, firewall, drivers }: KernelParts,
+    { links, networks, nexthopObjects, takesOver, firewall, drivers }: KernelParts,
     log: Log,
     onTroubles: (count: number) => void,
   ) {
@@ -69,8 +71,9 @@ export class Kernel implements Disposable {
     const rules = ruleDrivers(choice, facts, ownNetworks(networks, previous), { periodMs: resyncMs });
     this.#drivers = [rtnetlink, sysctls, ...drivers, ...rules];
     this.#rtnetlink = rtnetlink;
-    // A backend without a device has routes alone.
-    this.stands = [...links].some((name) => rtnetlink.stands(name)) || rtnetlink.hasRoutes();
+    const remembered = drivers.some(({ mirror }) => mirror.all.size > 0);
+    // A backend without a device has routes alone, or what its commands made.
+    this.stands = [...links].some((name) => rtnetlink.stands(name)) || rtnetlink.hasRoutes() || remembered || takesOver;
     this.reconciler = new Reconciler(this.#drivers, {
       report: (event) => {
         if (this.#stop.signal.aborted) return; // a pass that the end cuts short fails on closed sockets: no news

@@ -1,5 +1,7 @@
 // What flanneld would do, worked out as flanneld does it and printed instead of done.
 
+import { dirname, join } from "node:path";
+import { kindsOfType } from "../backend/backends.ts";
 import { bindBackend, Planner } from "../backend/planner.ts";
 import { parseFlags } from "../config/flags.ts";
 import { parseNetworkConfig } from "../config/net_conf.ts";
@@ -11,7 +13,7 @@ import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { LeaseSetBuilder } from "../lease/set.ts";
-import { KIND_ORDER } from "../state/object.ts";
+import { KIND_ORDER, kindOf, type ObjectKind } from "../state/object.ts";
 import { diff, inOrder, type Operation } from "../state/operation.ts";
 import { type NexthopIds, printOperation, type RuleSuffix } from "../state/print.ts";
 import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
@@ -20,12 +22,16 @@ import { openRegistry } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { ipv4NeededBy } from "../subnet/registry_manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
+import { canLook, openBackendDrivers } from "./backend_drivers.ts";
 import { chooseRules, ownNetworks, type RuleChoice, readFirewallFacts, ruleDrivers, rulesOf } from "./firewall.ts";
 import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 import { ownLinks } from "./leftovers.ts";
+import { createLog } from "./log.ts";
 import { storeChoice } from "./open_manager.ts";
 import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
+import { backendOfRun } from "./status_file.ts";
 
 const SYSCTL_PERIOD_MS = 60_000; // read once, and gone before it is read again
 
@@ -58,18 +64,25 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   using host = new Host();
   const nexthopObjects = host.hasNexthopObjects();
   const place = placeOf(plan, options, host, nexthopObjects);
+  const directory = dirname(options.subnetFile);
   const facts = readFirewallFacts();
   const choice = chooseRules(plan.config, options, facts);
-  const { planner, remarks } = await wantedState(plan, place, choice, registry, signal);
+  const { planner, remarks } = await wantedState(plan, place, choice, registry, directory, signal);
 
   const links = ownLinks(plan, host.view(), {});
+  const kinds = new Set([...(plan.backend.kinds ?? []), ...kindsOfType(backendOfRun(join(directory, "status.json")))]);
+  const unseen = [...kinds].filter((kind) => !canLook(kind));
+  const silent = createLog(0, () => {}); // nothing is done that could be told of
+  const context = { networks: plan.networks, directory, log: silent };
+  const single = await openBackendDrivers([...kinds].filter(canLook), context);
+  using _single = { [Symbol.dispose]: () => single.forEach((driver) => void driver[Symbol.dispose]()) };
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
   using sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
   sysctls.lookAfter(planner.desired.values());
   const own = ownNetworks(plan.networks, {});
   const rules = ruleDrivers(choice, facts, own, { sweepAfter: "now", periodMs: SYSCTL_PERIOD_MS });
   using _rules = { [Symbol.dispose]: () => rules.forEach((driver) => void driver[Symbol.dispose]()) };
-  const drivers: readonly Driver[] = [rtnetlink, sysctls, ...rules];
+  const drivers: readonly Driver[] = [rtnetlink, sysctls, ...single, ...rules];
   for (const kind of KIND_ORDER) await drivers.find(({ kinds }) => kinds.includes(kind))?.refresh(kind);
   const actual = new Map(all ? [] : drivers.flatMap(({ mirror }) => [...mirror.all]));
   const operations = inOrder(diff(planner.desired, actual));
@@ -83,9 +96,17 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
       key: operation.key,
       commands: printOperation(operation, ids, suffix).split("\n"),
     })),
-    remarks,
+    remarks: [...remarks, ...unseen.filter((kind) => isWanted(kind, planner)).map(unseenRemark)],
     standing: planner.desired.size - makes,
   };
+}
+
+function isWanted(kind: ObjectKind, { desired }: Planner): boolean {
+  return [...desired.keys()].some((key) => kindOf(key) === kind);
+}
+
+function unseenRemark(kind: ObjectKind): string {
+  return `each ${kind} is shown as wanted: what stands of them only a running flanneld knows`;
 }
 
 /** Desired state by the leases there are; without a lease of our own, by the one that would be asked for. */
@@ -94,6 +115,7 @@ async function wantedState(
   { external, facts, links }: Place,
   rules: RuleChoice,
   registry: Registry,
+  directory: string,
   signal: AbortSignal,
 ) {
   const { backend, backendConfig, config, networks } = plan;
@@ -118,7 +140,9 @@ async function wantedState(
     subnet = chosen;
     remarks.push(`no lease yet: as if it were ${formatLeaseKey(subnet)}, flanneld takes a free one at random`);
   }
-  const identity = settleIdentity(plan, held?.attributes?.backendData ?? {}, links, "look");
+  const stored = held?.attributes?.backendType === backend.leaseType ? held.attributes.backendData : {};
+  const command = await identityCommandRun(plan, directory, undefined);
+  const identity = settleIdentity(plan, stored, links, "look", command);
   const backendData = backend.leaseData(backendConfig, identity, networks);
   const key = formatLeaseKey(subnet);
   const own = { key, subnet, publicIp, backendType: backend.leaseType, backendData, expiresAt: undefined };

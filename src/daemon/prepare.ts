@@ -34,7 +34,15 @@ export function planOf(config: NetworkConfig, source: string): Plan {
   const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
     ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
   );
-  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt] };
+  const idle = idleOptions(backend, config.backend.raw).map(
+    ([key, why]) => `${source}: Backend.${key} has no effect: ${why}`,
+  );
+  return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt, ...idle] };
+}
+
+function idleOptions({ idleOptions = {} }: Plan["backend"], raw: object): [key: string, why: string][] {
+  const given = new Set(Object.keys(raw).map((key) => key.toLowerCase()));
+  return Object.entries(idleOptions).filter(([key]) => given.has(key.toLowerCase()));
 }
 
 const ENABLE: Record<Family, string> = { ipv4: "EnableIPv4", ipv6: "EnableIPv6" };

@@ -19,6 +19,7 @@ import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./fire
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
 import { settleIdentity } from "./identity.ts";
+import { identityCommandRun } from "./identity_command.ts";
 import { KeptFile } from "./kept_file.ts";
 import { Kernel } from "./kernel.ts";
 import { ownLinks } from "./leftovers.ts";
@@ -30,7 +31,7 @@ import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
 import { StatusFile } from "./status_file.ts";
 import { supervisor } from "./supervisor.ts";
-import { staleRoutes } from "./takeover.ts";
+import { hasUpstreamRoutes, staleRoutes } from "./takeover.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** A host settles in a burst of notifications: one look at its end. */
@@ -84,7 +85,9 @@ export async function run(options: Options, version: string, log: Log, signal: A
     const context = { networks: plan.networks, directory: dirname(options.subnetFile), log };
     const drivers = await openBackendDrivers(kinds, context);
     const links = ownLinks(plan, host.view(), before.network);
-    const parts = { links, networks: plan.networks, nexthopObjects: host.hasNexthopObjects(), firewall, drivers };
+    const nexthopObjects = host.hasNexthopObjects();
+    const takesOver = hasUpstreamRoutes(host, plan.networks);
+    const parts = { links, networks: plan.networks, nexthopObjects, takesOver, firewall, drivers };
     using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);
@@ -114,7 +117,8 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     if (identity === undefined) {
       const stored = await manager.remembered(external.publicIp, signal);
       const data = stored.backendType === backend.leaseType ? (stored.backendData ?? {}) : {};
-      identity = settleIdentity(plan, data, links);
+      const command = await identityCommandRun(plan, dirname(options.subnetFile), signal);
+      identity = settleIdentity(plan, data, links, "work", command);
     }
     const attributes = {
       publicIp: external.publicIp,

@@ -27,7 +27,7 @@ export class StatusFile {
     this.#path = path;
     this.#onWrite = onWrite;
     this.#onError = onError;
-    this.previousBackend = backendIn(path);
+    this.previousBackend = backendOfRun(path);
     const since = new Date().toISOString();
     this.#status = { version, pid: process.pid, startTime: processStartTime(), phase: "config", since };
   }
@@ -67,7 +67,8 @@ function processStartTime(): number {
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
 }
 
-function backendIn(path: string): string | undefined {
+/** The backend of the run that wrote a status file. */
+export function backendOfRun(path: string): string | undefined {
   try {
     return parseStatus(readFileSync(path, "utf8"))?.backend;
   } catch {

@@ -17,6 +17,16 @@ import { objectKey, type Route } from "../state/object.ts";
 import type { Host } from "./host.ts";
 import type { Place, Plan } from "./prepare.ts";
 
+/** Whether another flannel's routes to peers seem to be there: then a data plane stands that a start which fails must not take away. */
+export function hasUpstreamRoutes(host: Host, networks: Plan["networks"]): boolean {
+  return familiesOf(networks).some((family) =>
+    host.routesOf(family, RTPROT_BOOT).some(({ dst, gateway }) => {
+      const network = networks[family];
+      return network !== undefined && gateway !== undefined && contains(network, dst);
+    }),
+  );
+}
+
 /** Stale routes of another flannel. `desired`: says whether a route's key is wanted, and so replaced anyway. */
 export function staleRoutes(
   { config, networks }: Pick<Plan, "config" | "networks">,

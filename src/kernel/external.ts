@@ -6,6 +6,7 @@ import { contains, type Prefix } from "../ip/prefix.ts";
 import type { RouteMessage } from "../netlink/route.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../state/print.ts";
+import { isLinkLocal } from "./ownership.ts";
 
 export interface External {
   readonly name: string;
@@ -22,6 +23,7 @@ export function gatewaysBy(route: RouteMessage, index: number): RouteMessage["ga
 /** Whether a route of the interface can change which addresses are on link there. */
 export function bearsOnLink(route: RouteMessage, index: number, onLink: readonly Prefix[]): boolean {
   if (route.table !== RT_TABLE_MAIN || route.type !== RTN_UNICAST || route.protocol === ROUTE_PROTOCOL) return false;
+  if (isLinkLocal(route.dst)) return false; // nobody's public IP, and the kernel makes it late
   const gateways = gatewaysBy(route, index);
   if (gateways.length === 0) return false;
   return gateways.includes(undefined) || onLink.some((prefix) => contains(prefix, route.dst));

@@ -5,7 +5,8 @@
 //   neighbour, FDB     on our link, permanent, with a unicast MAC
 //   nexthop            protocol 70, and on our link or with an id of our range
 //   route              protocol 70, and on our link or inside our network;
-//                      upstream's (protocol boot, its library's default) on our link and inside our network: taken over with the device
+//                      upstream's (protocol boot, its library's default) on our link and inside our network: taken over with the device;
+//                      on the external interface by a narrower rule, once (daemon/takeover.ts)
 //
 // Ids of nexthop objects come from a range derived from the network: unlike a link's index it survives the link, and two flannelds on one host have
 // different networks.

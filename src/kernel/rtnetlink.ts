@@ -8,24 +8,15 @@ import { decodeFdb, dumpFdb } from "../netlink/fdb.ts";
 import { changeLink, decodeLink, dumpLinks, getLink, IFF_UP } from "../netlink/link.ts";
 import { decodeNeighbour, dumpNeighbours } from "../netlink/neighbour.ts";
 import { decodeNexthop, dumpNexthops } from "../netlink/nexthop.ts";
-import {
-  decodeNotifications,
-  RTNLGRP_IPV4_IFADDR,
-  RTNLGRP_IPV4_ROUTE,
-  RTNLGRP_IPV6_IFADDR,
-  RTNLGRP_IPV6_ROUTE,
-  RTNLGRP_LINK,
-  RTNLGRP_NEIGH,
-  RTNLGRP_NEXTHOP,
-} from "../netlink/notification.ts";
+import { decodeNotifications, networkGroups } from "../netlink/notification.ts";
 import { NotificationSocket } from "../netlink/notification_socket.ts";
 import { decodeRoute, dumpRoutes, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { RequestSocket } from "../netlink/socket.ts";
 import { type ObjectKey, type ObjectKind, objectKey, type Route } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { printObject, ROUTE_PROTOCOL } from "../state/print.ts";
-import { EADDRNOTAVAIL, EEXIST, ENETDOWN, ENODEV, ENOENT, ESRCH } from "../sys/error.ts";
-import { adviceFor } from "./advice.ts";
+import { EEXIST, ENETDOWN, ENODEV } from "../sys/error.ts";
+import { adviceFor, isGone } from "./advice.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { encodeOperation, type Obstacle } from "./encode.ts";
 import type { External } from "./external.ts";
@@ -33,6 +24,7 @@ import { Mirror } from "./mirror.ts";
 import { NexthopIds } from "./nexthop_ids.ts";
 import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
+import { encodeShadowed, mayBeShadowed } from "./shadowed.ts";
 import { makeTunLink, newTun } from "./tun_link.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
@@ -79,15 +71,7 @@ export class RtnetlinkDriver implements Driver {
     // Subscribed before the first dump: what changes in between is heard twice rather than never. Echoes of our own operations are left out by the
     // kernel: what came of them was acknowledged, and an echo that is late would undo in the mirror what happened since.
     this.#notifications = new NotificationSocket({
-      groups: [
-        RTNLGRP_LINK,
-        RTNLGRP_NEIGH,
-        RTNLGRP_IPV4_IFADDR,
-        RTNLGRP_IPV6_IFADDR,
-        RTNLGRP_IPV4_ROUTE,
-        RTNLGRP_IPV6_ROUTE,
-        ...(options.nexthopObjects ? [RTNLGRP_NEXTHOP] : []),
-      ],
+      groups: networkGroups(options.nexthopObjects),
       exceptPortId: this.#requests.portId,
       onMessages: (datagram) => this.#hear(datagram),
       onOverrun: () => this.#doubtAll(),
@@ -200,9 +184,14 @@ export class RtnetlinkDriver implements Driver {
     });
     for (const [n, i] of sent.entries()) {
       const operation = operations[i];
-      if (operation) outcomes[i] ??= this.#outcome(operation, answers[n], undefined);
+      if (operation) outcomes[i] ??= this.#outcome(operation, this.#unshadowed(operation, answers[n]), undefined);
     }
     return outcomes;
+  }
+
+  #unshadowed(operation: Operation, answer: Answer | undefined): Answer | undefined {
+    if (!answer || !mayBeShadowed(operation, answer.errno)) return answer;
+    return this.#requests.batch((writer) => encodeShadowed(writer, operation, this.#observer.links, this.ids))[1];
   }
 
   #outcome(operation: Operation, answer: Answer | undefined, obstacle: Obstacle | undefined): Outcome {
@@ -392,9 +381,4 @@ export class RtnetlinkDriver implements Driver {
     this.#notifications[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
   }
-}
-
-/** Errors that say that there is nothing to delete any more. */
-function isGone(errno: number): boolean {
-  return errno === ENOENT || errno === ESRCH || errno === ENODEV || errno === EADDRNOTAVAIL;
 }

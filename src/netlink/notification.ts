@@ -88,3 +88,16 @@ export function decodeObject(message: MessageReader): RouteNetlinkMessage | unde
       return undefined;
   }
 }
+
+/** The groups that tell of links, addresses, neighbours, FDB entries and routes; of nexthop objects where the kernel has them. */
+export function networkGroups(nexthopObjects: boolean): number[] {
+  return [
+    RTNLGRP_LINK,
+    RTNLGRP_NEIGH,
+    RTNLGRP_IPV4_IFADDR,
+    RTNLGRP_IPV6_IFADDR,
+    RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_ROUTE,
+    ...(nexthopObjects ? [RTNLGRP_NEXTHOP] : []),
+  ];
+}

@@ -83,13 +83,43 @@ export interface IkeConnection {
 /** What a command of the configuration has done for a peer or for this node: run once when wanted, and its opposite when no longer. */
 export interface CommandEffect {
   readonly kind: "command";
-  /** Tells effects apart: `peer 10.5.2.0/24`, `node`. */
+  /** Tells effects apart: `10.5.2.0/24` for a peer's, `node` for this node's, which goes before all others. */
   readonly name: string;
-  /** Shell text of the configuration; "" for none. */
-  readonly add: string;
-  readonly remove: string;
+  readonly add: ConfiguredCommand;
+  readonly remove: ConfiguredCommand;
   readonly environment: Readonly<Record<string, string>>;
   readonly stdin: string;
+  /** Seconds after which a command is killed. */
+  readonly timeoutSeconds: number;
+  /** Which run of the identity's command it builds on: when that has run anew, everything is done anew. "": begun, and not known to be done. */
+  readonly run: string;
+}
+
+/** Shell text as the configuration has it; nothing of a lease ever becomes part of it. */
+export interface ConfiguredCommand {
+  /** The option that it stands in, for messages. */
+  readonly option: string;
+  /** "" for none. */
+  readonly text: string;
+}
+
+/** The name of the node's own effect. */
+export const NODE_EFFECT = "node";
+
+/** One of an effect's commands, as messages name it: `PostStartupCommand`, `SubnetAddCommand for 10.5.2.0/24`. */
+export function commandTitle({ name }: CommandEffect, { option }: ConfiguredCommand): string {
+  return name === NODE_EFFECT ? option : `${option} for ${name}`;
+}
+
+/** Whether `actual` needs nothing run to become `desired`: what undoes it, or how long that may take, is only noted. */
+export function hasSameEffect(desired: CommandEffect, actual: CommandEffect): boolean {
+  const { add, environment, stdin, run } = actual;
+  return (
+    desired.run === run &&
+    desired.add.text === add.text &&
+    desired.stdin === stdin &&
+    JSON.stringify(desired.environment) === JSON.stringify(environment)
+  );
 }
 
 /** What only some backends make, each by a driver of its own. */

@@ -9,7 +9,7 @@ import type { Address } from "../ip/address.ts";
 import type { Family } from "../ip/family.ts";
 import type { Mac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import type { BackendObject } from "./backend_object.ts";
+import { type BackendObject, NODE_EFFECT } from "./backend_object.ts";
 
 /** What `ip -d link show` calls the kind of a link, with the options that flannel sets. */
 export interface VxlanInfo {
@@ -34,13 +34,15 @@ export interface TunInfo {
   readonly type: "tun";
 }
 
-/** An IP-in-IP device (RFC 2003) with any remote: the gateway of a route says where its packets go. */
+/**
+ * An IP-in-IP device (RFC 2003) with any remote: the gateway of a route says where its packets go, and the host's own routes by which device. A parent would
+ * bind them to one, and a remote to one peer: never wanted, but an existing device may have them.
+ */
 export interface IpipInfo {
   readonly type: "ipip";
-  /** Device that carries the encapsulated packets. */
-  readonly parent: string;
+  readonly parent: string | undefined;
+  /** Source of the encapsulated packets; what comes for another address is not this device's. */
   readonly local: Address | undefined;
-  /** Never wanted, but an existing device may have one. */
   readonly remote: Address | undefined;
 }
 
@@ -209,7 +211,8 @@ export function kindOf(key: ObjectKey): ObjectKind {
 
 /**
  * The order of making (Invariant 3): each kind needs only kinds before it. Deletion goes the other way.
- * A device needs its sysctls before it is up (accept_ra); a route through a neighbour not yet known would make the kernel ask the wire for it.
+ * A device needs its sysctls before it is up (accept_ra); a route through a neighbour not yet known would make the kernel ask the wire for it. Commands are
+ * somebody else's and may take their time: nothing waits for them.
  */
 export const KIND_ORDER: readonly ObjectKind[] = [
   "link",
@@ -226,9 +229,9 @@ export const KIND_ORDER: readonly ObjectKind[] = [
   "xfrmpolicy",
   "ike",
   "route",
-  "command",
   "nftables",
   "iptables",
+  "command",
 ];
 
 /** The key of what must stand before `object` can; undefined when it needs nothing of ours. */
@@ -237,10 +240,11 @@ export function dependencyOf(object: KernelObject): ObjectKey | undefined {
     case "link":
     case "xfrmpolicy":
     case "ike":
-    case "command":
     case "nftables":
     case "iptables":
       return undefined; // policies and rules name networks, not devices
+    case "command":
+      return object.name === NODE_EFFECT ? undefined : objectKey.command(NODE_EFFECT);
     case "sysctl":
     case "wgdevice":
     case "up":

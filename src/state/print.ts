@@ -15,7 +15,7 @@ import {
   type Route,
 } from "./object.ts";
 import type { Change } from "./operation.ts";
-import { backendCommands, printBackendObject } from "./print_backend.ts";
+import { backendCommands, effectChange, printBackendObject } from "./print_backend.ts";
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
 export const ROUTE_PROTOCOL = 70;
@@ -38,6 +38,9 @@ export function printOperation(
 ): string {
   const { object, verb } = operation;
   if (isRuleSet(object)) return ruleCommands(operation, ruleSuffix(object));
+  if (verb === "change" && object.kind === "command" && operation.actual.kind === "command") {
+    return effectChange(object, operation.actual);
+  }
   if (!isNetworkObject(object)) return backendCommands(object, verb);
   switch (verb) {
     case "delete":
@@ -168,7 +171,7 @@ function linkOptions(info: Exclude<LinkInfo, { type: "tun" }>): string {
       return `type vxlan id ${info.vni} dev ${info.parent} local ${info.local} dstport ${info.port} ${learning}${gbp}`;
     }
     case "ipip":
-      return `type ipip dev ${info.parent} local ${info.local} remote ${info.remote ?? "any"}`;
+      return `type ipip mode ipip ${info.parent ? `dev ${info.parent} ` : ""}local ${info.local} remote ${info.remote ?? "any"} nopmtudisc`;
     case "wireguard":
       return "type wireguard";
   }

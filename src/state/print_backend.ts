@@ -2,7 +2,15 @@
 // every line can stand in a log; what no command does (the packet loop is flanneld's own) is said in words.
 
 import type { Address } from "../ip/address.ts";
-import type { BackendObject, WireguardPeer, XfrmPolicy } from "./backend_object.ts";
+import {
+  type BackendObject,
+  type CommandEffect,
+  type ConfiguredCommand,
+  commandTitle,
+  hasSameEffect,
+  type WireguardPeer,
+  type XfrmPolicy,
+} from "./backend_object.ts";
 
 /** An object as error messages name it. */
 export function printBackendObject(object: BackendObject): string {
@@ -20,7 +28,7 @@ export function printBackendObject(object: BackendObject): string {
     case "ike":
       return `IKE connection ${object.name} with ${object.remote}`;
     case "command":
-      return `command for ${object.name}`;
+      return commandTitle(object, object.add);
   }
 }
 
@@ -44,7 +52,7 @@ export function backendCommands(object: BackendObject, verb: "add" | "change" | 
     case "ike":
       return `swanctl ${remove ? "--terminate --ike" : "--initiate --child"} ${object.name}`;
     case "command":
-      return commandLine(object.environment, remove ? object.remove : object.add);
+      return commandLine(object, remove ? object.remove : object.add);
   }
 }
 
@@ -58,11 +66,24 @@ function template({ tunnel, reqid }: XfrmPolicy): string {
   return `tmpl src ${tunnel.src} dst ${tunnel.dst} proto esp reqid ${reqid} mode tunnel`;
 }
 
+/** What an effect that stands is changed by: what undoes it, and the new command. */
+export function effectChange(desired: CommandEffect, actual: CommandEffect): string {
+  if (hasSameEffect(desired, actual)) return `# noted: ${commandTitle(desired, desired.remove)}`;
+  return [commandLine(actual, actual.remove), commandLine(desired, desired.add)]
+    .filter((line) => line !== "")
+    .join("\n");
+}
+
+/** Longer or less readable data for standard input are only spoken of. */
+const SHOWN_STDIN = /^[ -~]{1,200}$/;
+
 /** The text runs as it is; what comes from a lease stands quoted before it. */
-function commandLine(environment: Readonly<Record<string, string>>, text: string): string {
-  if (text === "") return "";
+function commandLine({ environment, stdin }: CommandEffect, { option, text }: ConfiguredCommand): string {
+  if (text === "") return `# no ${option}`;
   const assignments = Object.entries(environment).map(([name, value]) => `${name}=${quoted(value)} `);
-  return `${assignments.join("")}sh -c ${quoted(text)}`;
+  const shown = stdin === "" || SHOWN_STDIN.test(stdin);
+  const input = shown ? `printf '%s\\n' ${quoted(stdin)}` : `cat BACKEND_DATA_OF_${stdin.length}_CHARACTERS`;
+  return `${input} | ${assignments.join("")}sh -c ${quoted(text)}`;
 }
 
 function quoted(text: string): string {

@@ -51,6 +51,12 @@ export class Machine {
     return machine;
   }
 
+  /** A process, by its PID out here, that holds the machine's namespaces. */
+  get pid(): number {
+    if (this.#first === undefined) throw new Error("the machine is not set up yet");
+    return this.#first;
+  }
+
   /** The PID, out here, of the machine's first process, when it has done its work. */
   #findFirst(): number | undefined {
     const { pid } = this.#program;

@@ -75,6 +75,11 @@ test.each([
     lines: ["SubnetLen: got", "Network: got", "Backend.VNI: got 0"],
   },
   { text: '{"Network":"10.5.0.0/16","Backend":{"Type":"wat"}}', lines: ['Backend.Type: got "wat"'] },
+  { text: '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlna"}}', lines: ['did you mean "vxlan"?'] },
+  {
+    text: '{"Network":"10.5.0.0/16","Backend":{"Type":"AWS-VPC"}}',
+    lines: ['Backend.Type: got "aws-vpc", which flannel dropped in 2022', "vxlan needs nothing of the cloud"],
+  },
 ])("config check: names all that is wrong with $text", async ({ text, lines }) => {
   const { code, out, err } = await call("config check -", { input: text });
   expect([code, out]).toEqual([1, ""]);
@@ -91,6 +96,13 @@ test("config check: of a right one, warnings and what it means", async () => {
   expect(out).toContain("backend vxlan: vni 7");
   expect(err).toContain('did you mean "SubnetLen"');
   expect(err).toContain("did you mean Port");
+});
+
+test("config check: an option that is found in the field and never had an effect", async () => {
+  const input = '{"Network":"10.5.0.0/16","Backend":{"Type":"extension","shutdowncommand":"true"}}';
+  const { code, out, err } = await call("config check -", { input });
+  expect([code, out]).toEqual([0, expect.stringContaining("backend extension: timeoutSeconds 60\n")]);
+  expect(err).toContain("Backend.ShutdownCommand has no effect: flannel never ran it");
 });
 
 test("config check: without a file it is the stored one", async () => {
@@ -214,6 +226,13 @@ test("reserve: a free subnet, as upstream's document has it", async () => {
     value: '{"PublicIP":"192.0.2.7","PublicIPv6":null,"BackendType":"vxlan"}',
     reserved: true,
   });
+});
+
+test("reserve: BackendType is the one of the backend's leases, which alloc's have not", async () => {
+  using store = await filled();
+  await store.setConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"alloc"}}', signal);
+  expect((await call("reserve 10.5.7.0/24 --public-ip=192.0.2.7")).code).toBe(0);
+  expect((await store.entry("10.5.7.0-24", signal)).entry?.value).toBe('{"PublicIP":"192.0.2.7","PublicIPv6":null}');
 });
 
 test("reserve: a node's own lease only loses its end", async () => {

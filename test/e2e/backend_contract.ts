@@ -53,11 +53,11 @@ export class PodNetwork implements AsyncDisposable {
 
   /** `started`: how many of the nodes run from the beginning. */
   static async open(
-    backend: Pick<BackendCase, "config" | "families" | "flags">,
+    backend: Pick<BackendCase, "config" | "families" | "flags"> & { readonly router?: boolean },
     started = NODES,
     nodes = NODES,
   ): Promise<PodNetwork> {
-    const underlay = await Underlay.open({ nodes, config: backend.config });
+    const underlay = await Underlay.open({ nodes, config: backend.config, router: backend.router ?? false });
     const network = new PodNetwork(underlay, backend);
     try {
       await Promise.all(underlay.nodes.slice(0, started).map((node) => network.start(node)));
@@ -158,6 +158,7 @@ export function standing(node: Node, also?: BackendCase["also"]): string[] {
 /** Declares the tests. */
 export function backendContract(backend: BackendCase): void {
   const { title, families, drifts, also, forget } = backend;
+  const [first = "ipv4"] = families;
   const look = (node: Node) => standing(node, also);
 
   test(
@@ -244,21 +245,22 @@ export function backendContract(backend: BackendCase): void {
       await network.allReach();
 
       late.run(move(late));
-      await becomes(() => network.flanneld(late).status?.publicIp?.ipv4, `192.168.77.${late.n + 30}`);
+      const moved = first === "ipv4" ? `192.168.77.${late.n + 30}` : `fd00:77::${(late.n + 30).toString(16)}`;
+      await becomes(() => network.flanneld(late).status?.publicIp?.[first], moved);
       await network.allReach();
 
       if (forget) {
-        const subnet = late.subnet();
+        const subnet = late.subnet(first);
         await network.flanneld(late).stop();
         await store.remove(await keyOf(network, subnet));
         late.run(forget(late));
         await network.start(late);
-        expect(late.subnet()).toBe(subnet);
+        expect(late.subnet(first)).toBe(subnet);
         await network.allReach();
       }
 
       await network.flanneld(late).stop();
-      await store.remove(await keyOf(network, late.subnet()));
+      await store.remove(await keyOf(network, late.subnet(first)));
       network.forgetPod(late);
       await becomes(() => [a, b].map(look), before, 20_000);
       await network.allReach();
@@ -286,9 +288,9 @@ function move({ n, address }: Node): string {
     ip -6 route replace default via fd00:77::fe`;
 }
 
-/** The key of the lease of an IPv4 subnet, alone or with an IPv6 one. */
+/** The key of the lease of a subnet, alone or with one of the other family. */
 async function keyOf({ underlay }: PodNetwork, subnet: string): Promise<string> {
-  const key = (await underlay.store.keys()).find((each) => each.split("&")[0] === leaseKey(subnet));
+  const key = (await underlay.store.keys()).find((each) => each.split("&").includes(leaseKey(subnet)));
   if (key === undefined) throw new Error(`no lease of ${subnet}`);
   return key;
 }

@@ -91,6 +91,35 @@ afterEach(async () => {
 
 describe("flannelctl lab", () => {
   test(
+    "up --backend: by its type, and with options as the network configuration has them; one that makes no routes comes up as well",
+    async () => {
+      const [command, bare] = [labName("x"), labName("y")];
+      const backend = {
+        Type: "Extension",
+        SubnetAddCommand: 'ip route add "$SUBNET" via "$PUBLIC_IP"',
+        SubnetRemoveCommand: 'ip route del "$SUBNET" via "$PUBLIC_IP"',
+      };
+      const joined = await ctl(["up", "--name", command, "--backend", JSON.stringify(backend), "--json"]);
+      expect(joined).toMatchObject({ code: 0 });
+      expect(JSON.parse(joined.stdout).matrix).toMatchObject({ ok: true, pairs: 6, reached: 6 });
+      const alone = await ctl(["up", "--name", bare, "--nodes", "2", "--backend", "alloc", "--count", "1"]);
+      expect(alone).toMatchObject({ code: 1 });
+      expect(alone.stdout).toContain("0 of 2 pairs reach each other");
+      expect(alone.stdout).not.toContain("VTEP MAC");
+      for (const [wrong, text] of [
+        ["gce", "which flannel dropped in 2022"],
+        ['{"Type":"vxlan","VNI":"x"}', "--backend.VNI: got"],
+        ['{"Tpye":"vxlan"}', 'want a "Type"'],
+      ] as const) {
+        const { code, stderr } = await ctl(["up", "--name", labName("z"), "--backend", wrong]);
+        expect([code === 0, stderr]).toEqual([false, expect.stringContaining(text)]);
+        expect(traces(labName("z"))).toEqual([]);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
     "up, status, ping and down: builds a lab, looks at it, and leaves nothing",
     async () => {
       const name = labName("a");

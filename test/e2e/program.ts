@@ -1,6 +1,6 @@
 // A program under test, and waiting for what it does.
 
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 
 /** How long anything may take to come about; a loaded machine is slow, and a test that passes never waits for it. */
 const TIMEOUT_MS = 20_000;
@@ -29,6 +29,11 @@ export class Program implements AsyncDisposable {
   /** Standard output and standard error. */
   get output(): string {
     return readFileSync(this.#log, "utf8");
+  }
+
+  /** Bytes of what it has said: a stream says megabytes, and is asked often. */
+  get outputBytes(): number {
+    return statSync(this.#log).size;
   }
 
   get pid(): number {

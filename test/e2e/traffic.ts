@@ -21,9 +21,9 @@ export class PingStream {
 
   /** Resolves after a hundred more answers. */
   async goesOn(): Promise<void> {
-    const before = this.#program.output.length;
+    const before = this.#program.outputBytes;
     const enough = 100 * "[1700000000.123456] 64 bytes from 10.5.2.0".length;
-    await until("100 answers to ping", () => this.#program.output.length > before + enough, this.#program);
+    await until("100 answers to ping", () => this.#program.outputBytes > before + enough, this.#program);
   }
 
   /** Packets without an answer, of those before the last answer. */

@@ -266,6 +266,21 @@ export const CONTRACT: readonly ContractCase[] = [
     },
   },
   {
+    name: "a device that goes down and up again and again is nobody's fight, nor are the routes that go with it",
+    async run(world, drivers) {
+      await using subject = new Subject(world, drivers);
+      const desired = planFor([lease(2)], world);
+      subject.desire(desired);
+      await subject.becomes(words(desired));
+      for (let i = 0; i < 8; i++) {
+        await world.bounce("flannel.1");
+        await subject.becomes(words(desired));
+      }
+      await subject.reconciler.settled();
+      expect(subject.events.filter((event) => event.kind === "failed")).toEqual([]);
+    },
+  },
+  {
     name: "drift that was never heard of is found when notifications were lost",
     async run(world, drivers) {
       await using subject = new Subject(world, drivers);

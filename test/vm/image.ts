@@ -47,6 +47,8 @@ export function writeImage(path: string, kernel: Kernel, image: Image): void {
   const entries = new Map<string, Entry>([
     ["/init", { kind: "text", text: init(modules), executable: true }],
     ["/etc/hosts", { kind: "text", text: "127.0.0.1 localhost\n" }],
+    ["/etc/passwd", { kind: "text", text: "root:x:0:0:root:/:/bin/sh\n" }],
+    ["/etc/group", { kind: "text", text: "root:x:0:\n" }],
     ["/var/run", { kind: "symlink", target: "/run" }],
     ["/script", { kind: "text", text: script }],
   ]);

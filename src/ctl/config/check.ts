@@ -52,7 +52,8 @@ export function meaningOf({ config, backend, backendConfig }: Plan): string[] {
     return range ? [`${FAMILY_NAMES[family]} network ${range.network}: ${rangeText(range)}`] : [];
   });
   const options = isJsonObject(backendConfig) ? Object.entries(backendConfig) : [];
-  const shown = options.map(([name, value]) => `${name} ${isSecret(name) ? NOT_SHOWN : String(value)}`).join(", ");
+  const given = options.filter(([, value]) => value !== "");
+  const shown = given.map(([name, value]) => `${name} ${isSecret(name) ? NOT_SHOWN : String(value)}`).join(", ");
   return [...lines, `backend ${backend.type}${shown === "" ? "" : `: ${shown}`}`];
 }
 

@@ -97,7 +97,8 @@ async function buildNode(
     journal.addSubnet(node, leased.subnet);
     progress.step(node.name, `leased ${subnets}; waiting for its peers`);
     journal.addPods(await makePods(node, leased, signal));
-    await waitForDaemon(node, daemon, "overlay", () => isUp(node, journal.peersOf(node), signal), signal);
+    const settled = new Settled();
+    await waitForDaemon(node, daemon, "overlay", () => isUp(node, journal.peersOf(node), settled, signal), signal);
     const counts = `peers: ${lab.nodes.length - 1}, pods: ${node.pods.length}`;
     progress.step(node.name, `${subnets}, overlay up; ${counts}`, "done");
   } catch (error) {
@@ -113,11 +114,29 @@ export function formatSubnets(subnet: PerFamily<Prefix>): string {
     .join(" ");
 }
 
+/** Some backends make no routes (alloc, commands that do something else): then flanneld's own word has to do, once it has stood for a while. */
+class Settled {
+  #since: number | undefined;
+
+  /** Whether `holds` has held for so long. */
+  for(ms: number, holds: boolean): boolean {
+    if (holds) this.#since ??= performance.now();
+    else this.#since = undefined;
+    return this.#since !== undefined && performance.now() - this.#since > ms;
+  }
+}
+
+const SETTLED_MS = 1_000;
+
 async function isUp(
   node: LabNode,
   peers: readonly PerFamily<Prefix>[] | undefined,
+  settled: Settled,
   signal: AbortSignal,
 ): Promise<true | undefined> {
-  if (!peers || readStatus(node)?.phase !== "ready") return undefined;
-  return (await reachesAll(node, peers, signal)) || undefined;
+  const status = readStatus(node);
+  if (!peers || status?.phase !== "ready") return undefined;
+  if (await reachesAll(node, peers, signal)) return true;
+  const all = status.peers === peers.length && (status.failing ?? 0) === 0;
+  return settled.for(SETTLED_MS, all) || undefined;
 }

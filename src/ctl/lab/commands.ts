@@ -54,7 +54,7 @@ export interface UpOptions {
 }
 
 export async function up(options: UpOptions, { out, err }: Outputs, signal: AbortSignal): Promise<number> {
-  backendOfType(options.lab.backend, "--backend");
+  backendOfType(options.lab.backend, "--backend").config(options.lab.backendOptions ?? {}, "--backend");
   requireTools(LAB_TOOLS);
   const progress = new Progress(options.json ? err : out);
   const { lab, state } = await standUp(options.lab, options.flanneld, progress, signal);
@@ -79,18 +79,25 @@ export async function up(options: UpOptions, { out, err }: Outputs, signal: Abor
 
 /** Who owns which subnet. */
 export function leaseLines(leases: readonly LabLease[]): string[] {
-  const head = ["NODE", "PUBLIC IP", "SUBNET", "VTEP MAC"];
+  const head = ["NODE", "PUBLIC IP", "SUBNET"];
+  const hasMacs = leases.some(({ backendData }) =>
+    familiesOf(backendData).some((family) => vtepMac(backendData[family])),
+  );
   const rows = leases.map(({ node, publicIp, subnet, backendData }) => [
     node,
     familiesOf(publicIp)
       .map((family) => publicIp[family])
       .join(" "),
     formatSubnets(subnet),
-    familiesOf(backendData)
-      .map((family) => vtepMac(backendData[family]) ?? "-")
-      .join(" "),
+    ...(hasMacs
+      ? [
+          familiesOf(backendData)
+            .map((family) => vtepMac(backendData[family]) ?? "-")
+            .join(" "),
+        ]
+      : []),
   ]);
-  return tableLines([head, ...rows]);
+  return tableLines([hasMacs ? [...head, "VTEP MAC"] : head, ...rows]);
 }
 
 export async function ping(

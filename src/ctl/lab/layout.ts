@@ -27,6 +27,8 @@ export interface LabOptions {
   readonly families: readonly Family[];
   /** Backend type of the network configuration. */
   readonly backend: string;
+  /** The backend's options, where it is not to be as it is by default. */
+  readonly backendOptions?: Readonly<Record<string, unknown>>;
 }
 
 export interface LabPod {
@@ -149,6 +151,6 @@ export function networkConfigOf(options: LabOptions): Record<string, unknown> {
   return {
     ...(ipv4 ? { Network: "10.244.0.0/16" } : { EnableIPv4: false }),
     ...(ipv6 ? { EnableIPv6: true, IPv6Network: "fd00:10:244::/48" } : {}),
-    Backend: { Type: options.backend },
+    Backend: { Type: options.backend, ...options.backendOptions },
   };
 }

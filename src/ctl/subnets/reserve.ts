@@ -1,5 +1,6 @@
 // What `flannelctl reserve` and `unreserve` do.
 
+import { leaseTypeOf } from "../../backend/backends.ts";
 import type { NetworkConfig } from "../../config/network.ts";
 import { mapFamilies, type PerFamily } from "../../ip/family.ts";
 import type { Prefix } from "../../ip/prefix.ts";
@@ -46,7 +47,7 @@ export async function reserveSubnet(
   const elsewhere = leases.find((lease) => lease.entry.key !== key && hasPublicIp(lease.attributes, publicIp));
   let entry = present?.entry;
   if (!entry) {
-    const attributes = { publicIp, backendType: config.backend.type, backendData: {} };
+    const attributes = { publicIp, backendType: leaseTypeOf(config.backend.type), backendData: {} };
     entry = orConflict(await store.create(key, formatLeaseAttributes(attributes), undefined, signal), key, store);
   } else if (!entry.reserved) {
     entry = orConflict(await store.replace(entry, entry.value, undefined, signal), key, store);
