@@ -1,8 +1,7 @@
 // The driver of links, addresses, neighbours, FDB entries, nexthops and routes: rtnetlink(7). Its mirror is read by dump once, kept by notifications, and
 // read again when the kernel says that notifications were lost or when it is known to be silent (observer.ts).
 
-import type { Family } from "../ip/family.ts";
-import { familiesOf } from "../ip/family.ts";
+import { type Family, familiesOf } from "../ip/family.ts";
 import { decodeAddress, dumpAddresses } from "../netlink/address.ts";
 import { type Answer, NetlinkError } from "../netlink/error.ts";
 import { decodeFdb, dumpFdb } from "../netlink/fdb.ts";
@@ -26,7 +25,7 @@ import { NexthopIds } from "./nexthop_ids.ts";
 import { Observer } from "./observer.ts";
 import type { Ownership } from "./ownership.ts";
 import { encodeShadowed, mayBeShadowed } from "./shadowed.ts";
-import { makeTunLink } from "./tun_link.ts";
+import { makeTunLink, newTun } from "./tun_link.ts";
 
 const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
 
@@ -165,8 +164,8 @@ export class RtnetlinkDriver implements Driver {
       const failed = this.#applyLink({ verb: "delete", key, object: operation.actual });
       return failed ?? this.#applyLink({ verb: "add", key, object });
     }
-    const isTun = object.kind === "link" && object.info.type === "tun" && operation.verb === "add";
-    const [outcome] = isTun ? [makeTunLink(object.name, this.#options.namespace)] : this.#applyBatch([operation]);
+    const tun = newTun(operation);
+    const [outcome] = tun ? [makeTunLink(tun, this.#options.namespace)] : this.#applyBatch([operation]);
     this.#notifications.drain();
     this.#readLink(object.kind === "link" ? object.name : "dev" in object ? object.dev : "");
     return outcome;

@@ -120,12 +120,15 @@ export class Egress {
       return;
     }
     while (frame.left > 0) {
-      const bytes = writeBurst(memory, frame, this.#burstAt, this.#burstsEnd - this.#burstAt);
+      const behind = this.#outbox.roomBehind(this.#burstAt, peer, frame.segmentSize, flow);
+      const joins = behind >= frame.segmentSize;
+      if (!joins && !this.#outbox.hasRoom) this.#send();
+      const left = this.#burstsEnd - this.#burstAt;
+      const bytes = writeBurst(memory, frame, this.#burstAt, joins ? Math.min(behind, left) : left);
       if (bytes === 0) {
         this.#send();
         continue;
       }
-      if (!this.#outbox.hasRoom) this.#outbox.send();
       this.#outbox.addBurst(peer, this.#burstAt, bytes, frame.segmentSize, flow);
       this.#burstAt += bytes;
     }

@@ -110,6 +110,33 @@ test.each([true, false])(
   },
 );
 
+test("Outbox: bursts of one size that lie behind each other are one message, in the order of their flows", () => {
+  const { memory, outbox, room, counters } = makeOutbox(true);
+  const [peer = -1, other = -1] = numbers;
+  let at = room;
+  let number = 0;
+  const burst = (flow: number, sizes: readonly number[], to = peer) => {
+    const text = sizes.map((size) => packetText(flow, number++, size)).join("");
+    memory.bytes.set(new TextEncoder().encode(text), at);
+    outbox.addBurst(to, at, text.length, 1_000, flow);
+    at += text.length;
+  };
+  burst(1, [1_000, 1_000]);
+  burst(2, [1_000]);
+  burst(1, [1_000, 300]);
+  burst(1, [1_000]); // behind a short packet there can be none
+  const single = packetText(1, number++, 50);
+  memory.bytes.set(new TextEncoder().encode(single), at);
+  outbox.add(peer, at, single.length, 1);
+  at += single.length;
+  burst(1, [1_000]);
+  burst(1, [1_000], other);
+  outbox.send();
+  expect(received(receivers[0] ?? -1)).toEqual(["1 0", "1 1", "2 2", "1 3", "1 4", "1 5", "1 6", "1 7"]);
+  expect(received(receivers[1] ?? -1)).toEqual(["1 8"]);
+  expect(counters[Counter.sentMessages]).toBe(5);
+});
+
 test("Outbox: what cannot be sent is counted and stops nothing", () => {
   const { memory, outbox, room, counters } = makeOutbox(true);
   // Beyond what one datagram holds.

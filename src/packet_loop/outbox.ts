@@ -24,6 +24,8 @@ import { Counter, count } from "./counters.ts";
 import type { PeerTable } from "./peer_table.ts";
 
 const MESSAGES = 64;
+/** Messages that are looked at for one whose last packet a packet can be. */
+const LOOK_BACK = 16;
 /** Places of the two hash tables; a power of two. What falls on another's place is only not put together. */
 const PLACES = 256;
 const SOL_UDP = 17;
@@ -52,10 +54,12 @@ export class Outbox {
   readonly #bytes = new Int32Array(MESSAGES);
   readonly #ranges = new Int32Array(MESSAGES);
   readonly #open = new Uint8Array(MESSAGES);
-  // Number of a message plus one; 0: none. By peer and size, by peer, and the last message of each flow.
+  // Number of a message plus one; 0: none. By peer and size, and the last message of each flow.
   readonly #bySize = new Uint8Array(PLACES);
-  readonly #byPeer = new Uint8Array(PLACES);
   readonly #byFlow = new Uint8Array(PLACES);
+  /** The last burst, as long as all of its packets have their full size, and where it ends. */
+  #burst = -1;
+  #burstEnd = 0;
 
   constructor(arena: Arena, udp: number, peers: PeerTable, counters: Float64Array, segments: boolean) {
     this.#arena = arena;
@@ -93,24 +97,7 @@ export class Outbox {
   /** Puts in one packet, which stays where it is until `send`. `flow`: a number that packets of one flow have in common. */
   add(peer: number, packet: number, length: number, flow: number): void {
     const flowPlace = flow & (PLACES - 1);
-    const earliest = this.#byFlow[flowPlace] ?? 0;
-    const sizePlace = (peer * 37 + length) & (PLACES - 1);
-    const peerPlace = peer & (PLACES - 1);
-    let number = this.#bySize[sizePlace] ?? 0;
-    if (
-      number === 0 ||
-      number < earliest ||
-      !this.#takes(number - 1, peer, length) ||
-      this.#size[number - 1] !== length
-    ) {
-      number = this.#byPeer[peerPlace] ?? 0;
-      if (number === 0 || number < earliest || !this.#takes(number - 1, peer, length)) {
-        number = this.#begin(peer, length) + 1;
-        this.#byPeer[peerPlace] = number;
-        this.#bySize[sizePlace] = number;
-      }
-    }
-    const message = number - 1;
+    const message = this.#messageFor(peer, length, this.#byFlow[flowPlace] ?? 0);
     const range = this.#ranges[message] ?? 0;
     const iovec = this.#iovecs + (message * BURST_SEGMENTS + range) * IOVEC_BYTES;
     this.#arena.iovec(iovec, packet, length);
@@ -118,10 +105,34 @@ export class Outbox {
     this.#packets[message] = range + 1;
     this.#bytes[message] = (this.#bytes[message] ?? 0) + length;
     if (length < (this.#size[message] ?? 0) || range + 1 === this.#most) this.#open[message] = 0;
-    this.#byFlow[flowPlace] = number;
+    this.#byFlow[flowPlace] = message + 1;
   }
 
-  /** Puts in packets that lie one behind the other, all `size` long but the last. */
+  /** The message of the peer and size that is open, else one whose last packet this can be, else a new one. `earliest`: number plus one. */
+  #messageFor(peer: number, length: number, earliest: number): number {
+    const place = (peer * 37 + length) & (PLACES - 1);
+    const same = (this.#bySize[place] ?? 0) - 1;
+    if (same >= 0 && same + 1 >= earliest && this.#size[same] === length && this.#takes(same, peer, length))
+      return same;
+    const until = Math.max(0, earliest - 1, this.#used - LOOK_BACK);
+    for (let message = this.#used - 1; message >= until; message--) {
+      if (this.#takes(message, peer, length)) return message;
+    }
+    const message = this.#begin(peer, length);
+    this.#bySize[place] = message + 1;
+    return message;
+  }
+
+  /** Bytes that the burst which ends at `at` can still take of packets of this peer, size and flow; 0 when it cannot. */
+  roomBehind(at: number, peer: number, size: number, flow: number): number {
+    const message = this.#burst;
+    if (message < 0 || this.#burstEnd !== at || this.#peer[message] !== peer || this.#size[message] !== size) return 0;
+    if (message + 1 < (this.#byFlow[flow & (PLACES - 1)] ?? 0)) return 0;
+    const packets = this.#packets[message] ?? 0;
+    return Math.min((BURST_SEGMENTS - packets) * size, BURST_BYTES - (this.#bytes[message] ?? 0));
+  }
+
+  /** Puts in packets that lie one behind the other, all `size` long but the last; behind the last burst, if that has room behind it. */
   addBurst(peer: number, start: number, bytes: number, size: number, flow: number): void {
     if (this.#most === 1) {
       for (let at = start; at < start + bytes; at += size) {
@@ -130,12 +141,16 @@ export class Outbox {
       }
       return;
     }
-    const message = this.#begin(peer, size);
-    this.#arena.iovec(this.#iovecs + message * BURST_SEGMENTS * IOVEC_BYTES, start, bytes);
+    const joins = this.roomBehind(start, peer, size, flow) >= bytes;
+    const message = joins ? this.#burst : this.#begin(peer, size);
+    const total = (this.#bytes[message] ?? 0) + bytes;
+    this.#arena.iovec(this.#iovecs + message * BURST_SEGMENTS * IOVEC_BYTES, start + bytes - total, total);
     this.#ranges[message] = 1;
-    this.#packets[message] = Math.ceil(bytes / size);
-    this.#bytes[message] = bytes;
+    this.#packets[message] = Math.ceil(total / size);
+    this.#bytes[message] = total;
     this.#open[message] = 0;
+    this.#burst = total % size === 0 ? message : -1;
+    this.#burstEnd = start + bytes;
     this.#byFlow[flow & (PLACES - 1)] = message + 1;
   }
 
@@ -194,7 +209,7 @@ export class Outbox {
     }
     this.#used = 0;
     this.#bySize.fill(0);
-    this.#byPeer.fill(0);
+    this.#burst = -1;
     this.#byFlow.fill(0);
   }
 

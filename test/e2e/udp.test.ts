@@ -61,6 +61,18 @@ test(
   TEST_MS,
 );
 
+test(
+  "udp: over a path with a smaller MTU, where the kernel does not cut messages, all arrives whole too",
+  async () => {
+    await using two = await twoNodes();
+    const { a, b, network } = two;
+    a.run(`ip route add ${b.address.ipv4}/32 dev eth0 mtu 1400`);
+    await transferBothWays(network.pod(a), network.pod(b));
+    expect((await counters(network.flanneld(a)))["sent one by one"]).toBeGreaterThan(1_000);
+  },
+  TEST_MS,
+);
+
 test("udp: a pod is told that nobody has a subnet, and that a TTL is used up", async () => {
   await using two = await twoNodes();
   const { a, b, network } = two;

@@ -8,6 +8,7 @@ import { FAMILIES } from "../../src/ip/family.ts";
 import { GO_FLANNELS, startGo } from "./go_flannel.ts";
 import { DUAL_STACK, type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
 import { Pod } from "./pod.ts";
+import { PORT, UDP } from "./udp.ts";
 import { exchange, type WireCase, type WirePacket } from "./wire.ts";
 
 const IP_FIELDS = ["ip.src", "ip.dst", "ip.ttl", "ip.dsfield", "ip.flags.df", "ip.proto", "ip.len"];
@@ -39,6 +40,13 @@ const CASES: readonly WireCase[] = [
   vxlan("vxlan", {}),
   vxlan("vxlan_options", { VNI: 77, Port: 4789, GBP: true }, 4789),
   vxlan("vxlan_direct_routing", { DirectRouting: true }),
+  {
+    name: "udp",
+    config: UDP,
+    families: ["ipv4"],
+    fields: [...COMMON, "udp.srcport", "udp.dstport", "udp.length", "udp.checksum"],
+    decodeAs: `udp.port==${PORT},ip`,
+  },
 ];
 
 interface Recording {
