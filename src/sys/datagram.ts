@@ -6,7 +6,6 @@ import { ENOPROTOOPT, EPERM, SysError } from "./error.ts";
 import {
   bind,
   close,
-  getsockopt,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
@@ -22,6 +21,7 @@ const { i32, u32, u64, ptr } = FFIType;
 const { symbols: c } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: ptr },
   eventfd: { args: [u32, i32], returns: i32 },
+  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
   write: { args: [i32, ptr, u64], returns: i32 },
 });
 
@@ -66,8 +66,8 @@ export function openDatagramSocket(
       segments: has(fd, UDP_SEGMENT, 0, subject),
       receivesSegments: has(fd, UDP_GRO, 1, subject),
       // The kernel doubles what is asked for, for its own bookkeeping, and tells the double.
-      receiveBytes: getsockopt(fd, SOL_SOCKET, SO_RCVBUF, subject) / 2,
-      sendBytes: getsockopt(fd, SOL_SOCKET, SO_SNDBUF, subject) / 2,
+      receiveBytes: bufferBytesOf(fd, SO_RCVBUF, subject) / 2,
+      sendBytes: bufferBytesOf(fd, SO_SNDBUF, subject) / 2,
     };
   } catch (error) {
     close(fd);
@@ -83,6 +83,13 @@ function enlarge(fd: number, force: number, plain: number, bytes: number, subjec
     if (!(error instanceof SysError) || error.errno !== EPERM) throw error;
     setsockopt(fd, SOL_SOCKET, plain, bytes, subject);
   }
+}
+
+function bufferBytesOf(fd: number, option: number, subject: string): number {
+  const bytes = new Int32Array(1);
+  const length = new Uint32Array([bytes.byteLength]);
+  if (c.getsockopt(fd, SOL_SOCKET, option, bytes, length) < 0) throw failed("getsockopt", subject);
+  return bytes[0] ?? 0;
 }
 
 function has(fd: number, option: number, value: number, subject: string): boolean {
@@ -118,8 +125,12 @@ export function openPacketSender(subject: string): number | undefined {
 /** A file to wait for: readable as often as it was rung. */
 export function openBell(): number {
   const fd = c.eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
-  if (fd < 0) throw new SysError("eventfd", read.i32(c.__errno_location() as Pointer), "for the packet loop");
+  if (fd < 0) throw failed("eventfd", "for the packet loop");
   return fd;
+}
+
+function failed(call: string, subject: string): SysError {
+  return new SysError(call, read.i32(c.__errno_location() as Pointer), subject);
 }
 
 /** Once. */

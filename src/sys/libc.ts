@@ -15,7 +15,6 @@ const { symbols: c } = dlopen("libc.so.6", {
   bind: { args: [i32, ptr, u32], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
-  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
   send: { args: [i32, ptr, u64, i32], returns: i32 },
   sendto: { args: [i32, ptr, u64, i32, ptr, u32], returns: i32 },
   recv: { args: [i32, ptr, u64, i32], returns: i32 },
@@ -106,14 +105,6 @@ export function getsockname(fd: number, subject: string): Uint8Array {
 export function setsockopt(fd: number, level: number, option: number, value: number, subject: string): void {
   const bytes = new Int32Array([value]);
   if (c.setsockopt(fd, level, option, bytes, bytes.byteLength) < 0) throw failed("setsockopt", subject);
-}
-
-/** The value of an option that is an int. */
-export function getsockopt(fd: number, level: number, option: number, subject: string): number {
-  const bytes = new Int32Array(1);
-  const length = new Uint32Array([bytes.byteLength]);
-  checked(c.getsockopt(fd, level, option, bytes, length), "getsockopt", subject);
-  return bytes[0] ?? 0;
 }
 
 /** An instruction of a classic BPF program; `jumpTrue` and `jumpFalse` count the instructions to step over. */

@@ -7,12 +7,23 @@ import { close, open } from "./libc.ts";
 
 const { i32, u64, ptr } = FFIType;
 
-// The third argument is a pointer to some requests and a number to others: one symbol each.
-const { symbols: c } = dlopen("libc.so.6", {
-  __errno_location: { args: [], returns: ptr },
-  ioctl: { args: [i32, u64, ptr], returns: i32 },
-});
-const { symbols: byValue } = dlopen("libc.so.6", { ioctl: { args: [i32, u64, u64], returns: i32 } });
+function bindings() {
+  const { symbols } = dlopen("libc.so.6", {
+    __errno_location: { args: [], returns: ptr },
+    ioctl: { args: [i32, u64, ptr], returns: i32 },
+  });
+  // The third argument is a pointer to some requests and a number to others: one symbol each.
+  const { symbols: byValue } = dlopen("libc.so.6", { ioctl: { args: [i32, u64, u64], returns: i32 } });
+  return { errno: symbols.__errno_location, ioctl: symbols.ioctl, ioctlByValue: byValue.ioctl };
+}
+
+let bound: ReturnType<typeof bindings> | undefined;
+
+/** Bound at the first call: flanneld starts without a TUN device more often than with one. */
+function libc(): ReturnType<typeof bindings> {
+  bound ??= bindings();
+  return bound;
+}
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
@@ -63,7 +74,7 @@ export function openTun(name: string): { readonly fd: number; readonly offload: 
   try {
     // Attaching makes a device where there is none; such a one goes with the file.
     const interfaceRequest = new Uint8Array(IFREQ_BYTES);
-    if (c.ioctl(fd, TUNGETIFF, interfaceRequest) < 0) throw new SysError("ioctl TUNGETIFF", errno(), name);
+    if (libc().ioctl(fd, TUNGETIFF, interfaceRequest) < 0) throw new SysError("ioctl TUNGETIFF", errno(), name);
     if ((new DataView(interfaceRequest.buffer).getUint16(IFR_FLAGS, true) & IFF_PERSIST) === 0)
       throw new SysError("open", ENODEV, name);
     return { fd, offload: setOffload(fd, name) };
@@ -81,7 +92,7 @@ function setOffload(fd: number, name: string): TunOffload {
     ["checksums", TUN_F_CSUM],
   ] as const;
   for (const [offload, flags] of steps) {
-    if (byValue.ioctl(fd, TUNSETOFFLOAD, flags) === 0) return offload;
+    if (libc().ioctlByValue(fd, TUNSETOFFLOAD, flags) === 0) return offload;
     const number = errno();
     if (number !== EINVAL) throw new SysError("ioctl TUNSETOFFLOAD", number, name);
   }
@@ -95,16 +106,16 @@ function attach(name: string, flags: number): number {
   const interfaceRequest = new Uint8Array(IFREQ_BYTES);
   new TextEncoder().encodeInto(name, interfaceRequest);
   new DataView(interfaceRequest.buffer).setUint16(IFR_FLAGS, flags, true);
-  if (c.ioctl(fd, TUNSETIFF, interfaceRequest) === 0) return fd;
+  if (libc().ioctl(fd, TUNSETIFF, interfaceRequest) === 0) return fd;
   const error = new SysError("ioctl TUNSETIFF", errno(), name);
   close(fd);
   throw error;
 }
 
 function request(fd: number, code: number, value: number, name: string): void {
-  if (byValue.ioctl(fd, code, value) < 0) throw new SysError(`ioctl 0x${code.toString(16)}`, errno(), name);
+  if (libc().ioctlByValue(fd, code, value) < 0) throw new SysError(`ioctl 0x${code.toString(16)}`, errno(), name);
 }
 
 function errno(): number {
-  return read.i32(c.__errno_location() as Pointer);
+  return read.i32(libc().errno() as Pointer);
 }

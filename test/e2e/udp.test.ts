@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { ipv4Packet, udpPacket } from "../fixtures/packets/packets.ts";
-import { backendContract, PodNetwork } from "./backend_contract.ts";
+import { backendContract, PodNetwork, standing } from "./backend_contract.ts";
 import { becomes } from "./becomes.ts";
 import { GO_FLANNELS, startGo } from "./go_flannel.ts";
 import { type Node, Underlay } from "./nodes.ts";
@@ -167,6 +167,38 @@ test("udp: a network with IPv6 is refused, and the backends that carry it are na
     /EnableIPv6: got true, want false: the udp backend carries no IPv6; backends that do: .*vxlan/,
   );
 });
+
+test(
+  "udp: a network goes from vxlan to udp and back, and nothing of the other is left",
+  async () => {
+    const VXLAN = { ...UDP, Backend: { Type: "vxlan" } };
+    await using two = await twoNodes(VXLAN);
+    const { network } = two;
+    const subnets = network.nodes.map((node) => node.subnet());
+    const devices = (node: Node) =>
+      standing(node, udpSockets)
+        .map((line) => /^(flannel\S*): <|^(udp) /.exec(line))
+        .map((found) => found?.[1] ?? found?.[2])
+        .filter((name) => name !== undefined);
+    const turns = [
+      [UDP, ["flannel0", "udp"]],
+      [VXLAN, ["flannel.1"]],
+      [UDP, ["flannel0", "udp"]],
+    ] as const;
+    for (const [config, expected] of turns) {
+      await network.underlay.store.configure(config);
+      for (const node of network.nodes) {
+        await network.flanneld(node).stop();
+        await network.start(node);
+      }
+      for (const node of network.nodes) await becomes(() => devices(node), [...expected], 20_000);
+      await network.allReach();
+      expect(network.nodes.map((node) => node.subnet())).toEqual(subnets);
+      for (const node of network.nodes) expect(network.flanneld(node).lines(/^E/)).toEqual([]);
+    }
+  },
+  TEST_MS,
+);
 
 test(
   "udp: at rest its threads use no processor",
