@@ -23,7 +23,8 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   backend: { side: "pure", mayImport: ["ip", "lease", "config", "state"] },
   sys: { side: "effect", mayImport: [] },
   netlink: { side: "effect", mayImport: ["ip", "sys"] },
-  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "firewall", "state"] },
+  vici: { side: "effect", mayImport: [] },
+  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "vici", "firewall", "state"] },
   subnet: { side: "effect", mayImport: ["ip", "lease", "config"] },
   // A pod waits for what it loads.
   cni: { side: "program", mayImport: ["ip", "config", "sys", "netlink"] },

@@ -2,7 +2,7 @@
 // in `flannelctl plan` and in tests. To add a backend, write one file and add it to the list in backends.ts.
 
 import type { Address } from "../ip/address.ts";
-import type { PerFamily } from "../ip/family.ts";
+import type { Family, PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Lease, Refusal } from "../lease/lease.ts";
 import type { BackendObject } from "../state/backend_object.ts";
@@ -50,6 +50,8 @@ export interface Backend<C, I> {
   readonly type: string;
   /** BackendType of its leases; "": none, as upstream's udp and alloc have it. */
   readonly leaseType: string;
+  /** The families whose packets it carries; all by default. */
+  readonly families?: readonly Family[];
   /** Options in the `Backend` object beside `Type`, as documented. */
   readonly optionNames: readonly string[];
   /** Kinds that its objects are of beside those of every network; each has a driver of its own. */

@@ -16,8 +16,14 @@ export interface DriverContext {
 
 type OpenDriver = (context: DriverContext) => Promise<Driver>;
 
+const openIke: OpenDriver = async () => new (await import("../kernel/ike.ts")).IkeDriver();
+
 /** A driver of several kinds stands at each of them, as the same function. */
-const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {};
+const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
+  xfrmpolicy: async ({ networks }) => new (await import("../kernel/xfrm.ts")).XfrmDriver({ networks }),
+  ikedaemon: openIke,
+  ike: openIke,
+};
 
 export async function openBackendDrivers(
   kinds: Iterable<BackendObject["kind"]>,

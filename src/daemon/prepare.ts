@@ -2,11 +2,12 @@
 // what the daemon would do.
 
 import type { Backend, HostFacts } from "../backend/backend.ts";
-import { backendOfType } from "../backend/backends.ts";
+import { backendOfType, typesCarrying } from "../backend/backends.ts";
+import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { misspeltKeys } from "../config/json_fields.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import { mapFamilies, type PerFamily } from "../ip/family.ts";
+import { type Family, familiesOf, mapFamilies, type PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { LinkTable, linkFromMessage } from "../kernel/links.ts";
 import type { Link } from "../state/object.ts";
@@ -29,10 +30,30 @@ export function planOf(config: NetworkConfig, source: string): Plan {
   const backend = backendOfType(config.backend.type, `${source}: Backend.Type`);
   const backendConfig = backend.config(config.backend.raw, `${source}: Backend`);
   const networks = mapFamilies(config.ranges, (range) => range.network);
+  requireFamilies(backend, familiesOf(networks), source);
   const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
     ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
   );
   return { config, backend, backendConfig, networks, warnings: [...config.warnings, ...misspelt] };
+}
+
+const ENABLE: Record<Family, string> = { ipv4: "EnableIPv4", ipv6: "EnableIPv6" };
+
+/** Throws ConfigError for families of the network that the backend does not carry. */
+function requireFamilies(
+  { type, families }: Backend<unknown, unknown>,
+  wanted: readonly Family[],
+  source: string,
+): void {
+  const faults = wanted
+    .filter((family) => families?.includes(family) === false)
+    .map((family) => {
+      const name = family === "ipv4" ? "IPv4" : "IPv6";
+      const others = typesCarrying(family).join(", ");
+      const want = `false: the ${type} backend carries no ${name}; backends that do: ${others}`;
+      return { where: `${source}: ${ENABLE[family]}`, got: "true", want };
+    });
+  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 export interface Place {
