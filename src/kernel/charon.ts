@@ -72,6 +72,8 @@ charon {
   # flanneld makes routes and policies.
   install_routes = no
   install_virtual_ip = no
+  # Thousands of them are no news of where a peer is.
+  process_route = no
   filelog {
     flannel {
       path = ${log}
@@ -177,7 +179,10 @@ function makeWay(): void {
   } catch {
     return; // no file or no process: charon's own check is enough
   }
-  if (!program.startsWith("charon")) return rmSync(PID_FILE, { force: true });
+  if (!program.startsWith("charon")) {
+    rmSync(PID_FILE, { force: true });
+    return;
+  }
   throw new Error(
     `cannot start charon: another one runs (pid ${pid}), which has UDP ports 500 and 4500; stop it for good (systemctl disable --now strongswan-starter strongswan)`,
   );

@@ -26,6 +26,7 @@ export function connectionSection(connection: IkeConnection, daemon: IkeDaemon):
       version: "2",
       keyingtries: "0", // without end
       encap: daemon.udpEncap ? "yes" : "no",
+      mobike: "no", // an association on another address than the policy's would serve nobody
       dpd_delay: `${LIVENESS_S}s`,
       local: { auth: "psk", id: localId },
       remote: { auth: "psk", id: remoteId },

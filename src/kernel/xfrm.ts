@@ -115,7 +115,8 @@ export class XfrmDriver implements Driver {
     const message = new MessageReader(datagram);
     while (message.next()) {
       const news = decodePolicyNotification(message);
-      switch (news?.kind) {
+      if (!news) continue;
+      switch (news.kind) {
         case "new":
           this.#see(news.policy);
           break;
