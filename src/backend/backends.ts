@@ -5,10 +5,15 @@ import type { Family } from "../ip/family.ts";
 import type { BackendObject } from "../state/backend_object.ts";
 import type { LinkInfo } from "../state/object.ts";
 import type { Backend } from "./backend.ts";
+import { ipip } from "./ipip.ts";
 import { ipsec } from "./ipsec.ts";
 import { vxlan } from "./vxlan.ts";
 
-const BACKENDS = [vxlan, ipsec] as readonly Backend<unknown, unknown>[];
+const BACKENDS = [
+  vxlan, //
+  ipip,
+  ipsec,
+] as readonly Backend<unknown, unknown>[];
 
 /** The backend of a network configuration's `Backend.Type` (lower case). Throws ConfigError naming the ones there are. */
 export function backendOfType(type: string, where: string): Backend<unknown, unknown> {

@@ -20,3 +20,11 @@ test("planOf() names a backend that this version has not, and those it has", () 
     'net-conf.json: Backend.Type: got "host-gw", want a backend of this version: vxlan',
   );
 });
+
+test("planOf() refuses IPv6 in a network whose backend carries IPv4 alone", () => {
+  const config = { Network: "10.5.0.0/16", EnableIPv6: true, IPv6Network: "fd00:5::/48", Backend: { Type: "ipip" } };
+  const read = () => planOf(parseNetworkConfig(JSON.stringify(config), "net-conf.json"), "net-conf.json");
+  expect(read).toThrow(
+    "net-conf.json: EnableIPv6: got true, want false: the ipip backend carries no IPv6; backends that do: vxlan",
+  );
+});

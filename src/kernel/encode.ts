@@ -87,7 +87,10 @@ function newLinkInfo(info: LinkInfo, links: LinkTable): NewLinkInfo | { readonly
     }
     case "wireguard":
       return { type: "other", name: "wireguard" };
-    case "ipip":
+    case "ipip": {
+      const { type, local } = info;
+      return { type, pathMtuDiscovery: false, ...(local && { local }) };
+    }
     case "tun":
       return { obstacle: `a ${info.type} device is not made this way` };
   }

@@ -86,7 +86,8 @@ export class FakeKernel implements Driver {
 
   #refusal(object: KernelObject): string | undefined {
     if (object.kind === "link") {
-      return !("parent" in object.info) || this.#parents.has(object.info.parent) ? undefined : "ENODEV";
+      const { parent } = { parent: undefined, ...object.info };
+      return parent === undefined || this.#parents.has(parent) ? undefined : "ENODEV";
     }
     if (!("dev" in object) || this.#parents.has(object.dev)) return undefined;
     if (!this.#world.has(objectKey.link(object.dev))) return "ENODEV";

@@ -46,6 +46,12 @@ function infoFromMessage({ info }: LinkMessage, links: LinkTable): LinkInfo | un
       const parent = parentIndex === undefined ? undefined : links.nameOf(parentIndex);
       return { type, vni, parent: parent ?? "", local, port, learning, gbp, group, l2miss };
     }
+    case "ipip": {
+      const { type, parentIndex, local, remote } = info;
+      // A device that is gone meanwhile leaves its number.
+      const parent = parentIndex === undefined ? undefined : (links.nameOf(parentIndex) ?? "");
+      return { type, parent, local, remote };
+    }
     case "tun":
       return info.mode === "tun" ? { type: "tun" } : undefined;
     case "other":

@@ -120,6 +120,20 @@ describe("decodeLink", () => {
     expect(decoded("ip link show dev flannel0", decodeLink)).toMatchObject([link]);
   });
 
+  test.each([
+    ["flannel.ipip", { parentIndex: undefined, remote: undefined, ttl: 0, tos: 0, pathMtuDiscovery: false }],
+    ["tun6", { parentIndex: 4, remote: "192.0.2.2", ttl: 64, tos: 0x10, pathMtuDiscovery: true }],
+  ])("reads the ipip device %s, whose address is no MAC", (name, options) => {
+    const info = { type: "ipip", local: "192.0.2.1", ...options };
+    const link = { name, hardwareType: 768, mtu: 1480, mac: undefined, info };
+    expect(decoded(`ip link show dev ${name}`, decodeLink)).toMatchObject([link]);
+  });
+
+  test("reads tunl0, which has no address at all", () => {
+    const info = { type: "ipip", parentIndex: undefined, local: undefined, remote: undefined };
+    expect(decoded("ip link show dev tunl0", decodeLink)).toMatchObject([{ name: "tunl0", info }]);
+  });
+
   test("reads loopback, which is of no kind", () => {
     const flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP;
     expect(decoded("ip link show dev lo", decodeLink)).toMatchObject([

@@ -10,29 +10,30 @@ import {
   writeBridgeInfo,
   writeBridgePort,
 } from "./link_info_bridge.ts";
+import { decodeIpipInfo, type IpipInfo, type IpipOptions, writeIpipInfo } from "./link_info_ipip.ts";
 import { decodeTunInfo, type TunInfo } from "./link_info_tun.ts";
 import { type NewVeth, type VethInfo, writeVethInfo } from "./link_info_veth.ts";
 import { decodeVxlanInfo, type VxlanInfo, type VxlanOptions, writeVxlanInfo } from "./link_info_vxlan.ts";
 import type { MessageWriter } from "./writer.ts";
 
-export type { BridgeInfo, BridgePort, NewVeth, TunInfo, VethInfo, VxlanInfo, VxlanOptions };
+export type { BridgeInfo, BridgePort, IpipInfo, IpipOptions, NewVeth, TunInfo, VethInfo, VxlanInfo, VxlanOptions };
 
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
 
-/** Of a kind that has no file here: wireguard, ipip, dummy, vlan … */
+/** Of a kind that has no file here: wireguard, dummy, vlan … */
 export interface OtherInfo {
   readonly type: "other";
   /** "wireguard" */
   readonly name: string;
 }
 
-export type LinkInfo = VxlanInfo | VethInfo | BridgeInfo | TunInfo | OtherInfo;
+export type LinkInfo = VxlanInfo | VethInfo | BridgeInfo | TunInfo | IpipInfo | OtherInfo;
 
 /** What can be asked for; a tun device is made by opening /dev/net/tun. */
-export type NewLinkInfo = VxlanOptions | NewVeth | BridgeInfo | OtherInfo;
+export type NewLinkInfo = VxlanOptions | NewVeth | BridgeInfo | IpipOptions | OtherInfo;
 
 export function writeLinkInfo(writer: MessageWriter, type: number, info: NewLinkInfo): void {
   const nested = writer.beginNested(type);
@@ -46,6 +47,9 @@ export function writeLinkInfo(writer: MessageWriter, type: number, info: NewLink
       break;
     case "bridge":
       writeBridgeInfo(writer, IFLA_INFO_DATA, info);
+      break;
+    case "ipip":
+      writeIpipInfo(writer, IFLA_INFO_DATA, info);
       break;
     case "other":
       break;
@@ -98,6 +102,8 @@ function decodeData(kind: string | undefined, data: AttributeReader): LinkInfo |
       return decodeVxlanInfo(data);
     case "bridge":
       return decodeBridgeInfo(data);
+    case "ipip":
+      return decodeIpipInfo(data);
     case "tun":
       return decodeTunInfo(data);
     default:

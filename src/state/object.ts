@@ -34,13 +34,15 @@ export interface TunInfo {
   readonly type: "tun";
 }
 
-/** An IP-in-IP device (RFC 2003) with any remote: the gateway of a route says where its packets go. */
+/**
+ * An IP-in-IP device (RFC 2003) with any remote: the gateway of a route says where its packets go, and the host's own routes by which device. A parent would
+ * bind them to one, and a remote to one peer: never wanted, but an existing device may have them.
+ */
 export interface IpipInfo {
   readonly type: "ipip";
-  /** Device that carries the encapsulated packets. */
-  readonly parent: string;
+  readonly parent: string | undefined;
+  /** Source of the encapsulated packets; what comes for another address is not this device's. */
   readonly local: Address | undefined;
-  /** Never wanted, but an existing device may have one. */
   readonly remote: Address | undefined;
 }
 

@@ -168,7 +168,7 @@ function linkOptions(info: Exclude<LinkInfo, { type: "tun" }>): string {
       return `type vxlan id ${info.vni} dev ${info.parent} local ${info.local} dstport ${info.port} ${learning}${gbp}`;
     }
     case "ipip":
-      return `type ipip dev ${info.parent} local ${info.local} remote ${info.remote ?? "any"}`;
+      return `type ipip mode ipip ${info.parent ? `dev ${info.parent} ` : ""}local ${info.local} remote ${info.remote ?? "any"} nopmtudisc`;
     case "wireguard":
       return "type wireguard";
   }

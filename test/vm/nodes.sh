@@ -228,13 +228,29 @@ snapshot() {
 }
 snapshot_more() { :; }
 
-# drift NAME N COMMANDS: does damage on a node, and says "NAME: repaired" when all stands as before.
+# drift NAME N COMMANDS: does damage on a node, and says "NAME: repaired" when all stands as before. No object may be damaged more than five times a minute:
+# what is undone more often is repaired less often.
 drift() {
   snapshot "$2" >/tmp/before
-  in_node "$2" dash -ec "$3" || {
-    say drift "$1: cannot be done"
-    return
-  }
+  if in_node "$2" dash -ec "$3"; then await_repair "$1" "$2"; else say drift "$1: cannot be done"; fi
+}
+
+# drift_stopped NAME N COMMANDS: the same while flanneld stands still, which also shows that a snapshot has the damage.
+drift_stopped() {
+  snapshot "$2" >/tmp/before
+  kill -STOP "$(cat "/run/flanneld-$2")"
+  if ! in_node "$2" dash -ec "$3"; then
+    stopped_outcome='cannot be done'
+  elif stands_again "$2"; then
+    stopped_outcome='no damage'
+  else
+    stopped_outcome=
+  fi
+  kill -CONT "$(cat "/run/flanneld-$2")"
+  if [ -n "$stopped_outcome" ]; then say drift "$1: $stopped_outcome"; else await_repair "$1" "$2"; fi
+}
+
+await_repair() {
   if within $REACH_S stands_again "$2"; then
     say drift "$1: repaired"
   else
@@ -245,16 +261,6 @@ drift() {
 stands_again() {
   snapshot "$1" >/tmp/after
   cmp -s /tmp/before /tmp/after
-}
-
-# Whether a drift's damage shows in a snapshot at all: flanneld stands still meanwhile. prove_drift NAME N COMMANDS
-prove_drift() {
-  snapshot "$2" >/tmp/before
-  kill -STOP "$(cat "/run/flanneld-$2")"
-  in_node "$2" dash -ec "$3" || :
-  stands_again "$2" && say drift "$1: no damage"
-  kill -CONT "$(cat "/run/flanneld-$2")"
-  within $REACH_S stands_again "$2" || say drift "$1: not repaired after standing still"
 }
 
 # begin_capture FILE N FILTER…: what leaves and reaches eth0 of a node until `end_capture FILE`; then /out/FILE has it in tcpdump's words.

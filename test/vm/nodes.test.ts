@@ -28,7 +28,12 @@ test("a capture has the packets of the filter", () => {
 });
 
 test("a drift is told by its outcome, also when it was none", () => {
-  expect(nodes.said("drift")).toEqual(["route deleted: repaired", "nothing: cannot be done", "harmless: no damage"]);
+  expect(nodes.said("drift")).toEqual([
+    "route deleted: repaired",
+    "nothing: cannot be done",
+    "harmless: no damage",
+    "device deleted: repaired",
+  ]);
 });
 
 test("a stream loses nothing while flanneld starts again, and something when the node is cut off", () => {

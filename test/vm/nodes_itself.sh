@@ -11,7 +11,8 @@ end_capture capture
 
 drift 'route deleted' 1 "ip route delete $(subnet 2 ipv4)/24"
 drift 'nothing' 1 'exit 1'
-prove_drift 'harmless' 1 'true'
+drift_stopped 'harmless' 1 'true'
+drift_stopped 'device deleted' 1 'ip link delete flannel.1'
 
 for signal in TERM KILL; do
   begin_stream "4 $signal" 2 1 ipv4
