@@ -112,7 +112,7 @@ export async function startCharon(
   limitMs: number,
 ): Promise<CharonProcess> {
   const program = findCharon();
-  makeWay();
+  await makeWay();
   rmSync(files.log, { force: true });
   rmSync(files.socket, { force: true });
   writeFileSync(files.config, configuration(files), { mode: 0o600 });
@@ -169,23 +169,33 @@ export function trimLog({ log }: CharonFiles): void {
   }
 }
 
-/** Throws when another charon runs, which has the ports; removes a pid file that is only left over, and whose number another program has by now. */
-function makeWay(): void {
-  let pid: number;
-  let program: string;
-  try {
-    pid = Number(readFileSync(PID_FILE, "utf8"));
-    program = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
-  } catch {
-    return; // no file or no process: charon's own check is enough
+/**
+ * Throws when another charon runs, which has the ports. Removes a pid file that is only left over, of a process whose number another program has by now, or
+ * whose parent has not heard of its end.
+ */
+async function makeWay(): Promise<void> {
+  const limit = performance.now() + STOP_MS;
+  for (;;) {
+    let pid: number;
+    let program: string;
+    try {
+      pid = Number(readFileSync(PID_FILE, "utf8"));
+      program = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+    } catch {
+      return; // no file or no process: charon's own check is enough
+    }
+    const lives = program.startsWith("charon") && startTimeOf(pid) !== undefined;
+    if (!program.startsWith("charon") || (!lives && performance.now() > limit)) {
+      rmSync(PID_FILE, { force: true });
+      return;
+    }
+    if (lives) {
+      throw new Error(
+        `cannot start charon: another one runs (pid ${pid}), which has UDP ports 500 and 4500; stop it for good (systemctl disable --now strongswan-starter strongswan)`,
+      );
+    }
+    await Bun.sleep(LOOK_MS); // it has just been killed
   }
-  if (!program.startsWith("charon")) {
-    rmSync(PID_FILE, { force: true });
-    return;
-  }
-  throw new Error(
-    `cannot start charon: another one runs (pid ${pid}), which has UDP ports 500 and 4500; stop it for good (systemctl disable --now strongswan-starter strongswan)`,
-  );
 }
 
 /** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its exit status. */

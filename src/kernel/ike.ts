@@ -6,10 +6,19 @@ import { type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { ViciClient, ViciError } from "../vici/client.ts";
 import { Associations } from "./associations.ts";
-import { CHARON_FILES, type CharonFiles, runningCharon, startCharon, stopCharon, trimLog } from "./charon.ts";
+import {
+  CHARON_FILES,
+  type CharonFiles,
+  type CharonProcess,
+  runningCharon,
+  startCharon,
+  stopCharon,
+  trimLog,
+} from "./charon.ts";
 import type { Driver, Outcome } from "./driver.ts";
 import { connectionSection, connectionsOf } from "./ike_connection.ts";
 import { Mirror } from "./mirror.ts";
+import { sweepAssociations } from "./xfrm.ts";
 
 /** Plugins are loaded and the machine asked for randomness first; seconds on a slow one. */
 const START_MS = 30_000;
@@ -91,7 +100,7 @@ export class IkeDriver implements Driver {
     const digest = digestOf(daemon);
     const running = runningCharon(this.#files);
     if (running?.digest === digest && (await this.#connects())) return await this.#attach(daemon);
-    if (running) await stopCharon(this.#files, running);
+    if (running) await this.#end(running);
     this.#loseConnections();
     await startCharon(this.#files, digest, () => this.#connects(), START_MS);
     await this.#attach(daemon);
@@ -138,8 +147,14 @@ export class IkeDriver implements Driver {
   async #stop(): Promise<void> {
     this.#detach();
     const running = runningCharon(this.#files);
-    if (running) await stopCharon(this.#files, running);
+    if (running) await this.#end(running);
     this.#loseConnections();
+  }
+
+  /** With what charons before it may have left, which were killed. */
+  async #end(running: CharonProcess): Promise<void> {
+    await stopCharon(this.#files, running);
+    sweepAssociations();
   }
 
   #loseConnections(): void {

@@ -5,15 +5,13 @@ import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { IkeConnection, IkeDaemon } from "../state/backend_object.ts";
 import type { Section, ViciValue } from "../vici/message.ts";
+import { FLANNEL_REQID } from "./xfrm.ts";
 
 /** Of IKE itself. */
 const IKE_PROPOSAL = "aes256-sha256-modp4096";
 
 /** Seconds without a packet of the peer after which it is asked for one. upstream: never, so that a peer that lost its associations is noticed after an hour. */
 const LIVENESS_S = 60;
-
-/** The reqid of every connection here; charon does not tell it. */
-const FLANNEL_REQID = 11;
 
 /** upstream: charon starts connections itself, both ends at once, and again by the packets of pods, whose reqid is the same for all peers. Here flanneld does (associations.ts). */
 export function connectionSection(connection: IkeConnection, daemon: IkeDaemon): Section {
@@ -67,6 +65,7 @@ function connectionOf(name: string, section: Section): IkeConnection | undefined
   const remoteSubnet = parsePrefix(first(tunnel["remote-ts"]));
   if (!local || !remote || !localId || !remoteId || !localSubnet || !remoteSubnet) return undefined;
   const ends = { local, remote, localId, remoteId, localSubnet, remoteSubnet };
+  // charon does not tell the reqid.
   return { kind: "ike", name, child, ...ends, reqid: FLANNEL_REQID };
 }
 

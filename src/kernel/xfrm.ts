@@ -17,6 +17,7 @@ import {
   type TunnelPolicy,
   XFRMNLGRP_POLICY,
 } from "../netlink/xfrm.ts";
+import { decodeState, deleteState, dumpStates } from "../netlink/xfrm_state.ts";
 import type { XfrmPolicy } from "../state/backend_object.ts";
 import { type ObjectKind, objectKey } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
@@ -26,7 +27,7 @@ import type { Driver, Outcome } from "./driver.ts";
 import { Mirror } from "./mirror.ts";
 
 /** What upstream gives all of its policies. */
-const FLANNEL_REQID = 11;
+export const FLANNEL_REQID = 11;
 
 /** Three policies for each of thousands of peers, removed by one flush. */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
@@ -35,6 +36,13 @@ export interface XfrmOptions {
   readonly networks: PerFamily<Prefix>;
   /** Path of the network namespace to work in; this one by default. */
   readonly namespace?: string;
+}
+
+/** Removes associations that no charon looks after any more. Only for when flannel's own has ended: nobody else has this reqid beside it. */
+export function sweepAssociations(): void {
+  using socket = new RequestSocket({ protocol: NETLINK_XFRM });
+  const left = socket.dump(dumpStates, decodeState).filter(({ reqid }) => reqid === FLANNEL_REQID);
+  socket.batch((writer) => left.forEach((state) => void deleteState(writer, state))); // what is gone meanwhile may be
 }
 
 export class XfrmDriver implements Driver {

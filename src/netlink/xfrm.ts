@@ -41,8 +41,8 @@ const POLICY_INFO_LENGTH = 168;
 const POLICY_ID_LENGTH = 64;
 const TEMPLATE_LENGTH = 64;
 
-const IPPROTO_ESP = 50;
-const XFRM_MODE_TUNNEL = 1;
+export const IPPROTO_ESP = 50;
+export const XFRM_MODE_TUNNEL = 1;
 const ALL_BITS = 0xffffffff;
 
 const DIRECTIONS = ["in", "out", "fwd"] as const;

@@ -63,7 +63,8 @@ test("on the wire there is an IPv4 packet of protocol 4 around the pods' own", (
   expect(nodes.said("captured")).toEqual(["1 > 2 ipv4: 3 of 3", "1 > 2 ipv4: 3 of 3"]);
   const packets = nodes.file("capture").split(/^(?=\d\d:)/m);
   expect(packets.length).toBeGreaterThanOrEqual(6);
-  const outer = /proto IPIP \(4\), length 104\)\s+192\.168\.77\.([12]) > 192\.168\.77\.([12]): IP .*proto ICMP \(1\), length 84\)/;
+  const outer =
+    /proto IPIP \(4\), length 104\)\s+192\.168\.77\.([12]) > 192\.168\.77\.([12]): IP .*proto ICMP \(1\), length 84\)/;
   for (const packet of packets) expect(packet).toMatch(outer);
   expect(packets[0]).toContain(`${subnet(1)}.2 > ${subnet(2)}.2: ICMP echo request`);
 });

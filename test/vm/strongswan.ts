@@ -15,7 +15,17 @@ const PACKAGES = [
 ];
 
 /** What the guest's kernel needs: the ciphers that modules are not looked for by name in there. */
-export const IPSEC_MODULES = ["xfrm_user", "esp4", "gcm", "ctr", "seqiv", "echainiv", "ghash-generic", "drbg", "jitterentropy_rng"];
+export const IPSEC_MODULES = [
+  "xfrm_user",
+  "esp4",
+  "gcm",
+  "ctr",
+  "seqiv",
+  "echainiv",
+  "ghash-generic",
+  "drbg",
+  "ansi_cprng",
+];
 
 export interface Strongswan {
   readonly programs: readonly string[];
