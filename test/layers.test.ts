@@ -24,7 +24,8 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   sys: { side: "effect", mayImport: [] },
   netlink: { side: "effect", mayImport: ["ip", "sys"] },
   packet_loop: { side: "effect", mayImport: ["sys", "dataplane"] },
-  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "firewall", "state", "packet_loop"] },
+  vici: { side: "effect", mayImport: [] },
+  kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "vici", "firewall", "state", "packet_loop"] },
   subnet: { side: "effect", mayImport: ["ip", "lease", "config"] },
   dataplane: { side: "effect", mayImport: ["ip", "sys"] },
   // A pod waits for what it loads.

@@ -10,6 +10,7 @@ import type { Backend } from "./backend.ts";
 import { extension } from "./extension.ts";
 import { hostGw } from "./host_gw.ts";
 import { ipip } from "./ipip.ts";
+import { ipsec } from "./ipsec.ts";
 import { udp } from "./udp.ts";
 import { vxlan } from "./vxlan.ts";
 import { wireguard } from "./wireguard.ts";
@@ -22,6 +23,7 @@ const BACKENDS = [
   udp,
   ipip,
   wireguard,
+  ipsec,
 ] as readonly Backend<unknown, unknown>[];
 
 /** Types that a configuration may still name: what became of them, and what does the same today. */

@@ -26,6 +26,8 @@ type OpenDriver = (context: DriverContext) => Promise<Driver>;
 const openWireguard: OpenDriver = async ({ links, secretPath }) =>
   (await import("../kernel/wireguard_access.ts")).openWireguard(links, secretPath);
 
+const openIke: OpenDriver = async () => new (await import("../kernel/ike.ts")).IkeDriver();
+
 /** A driver of several kinds stands at each of them, as the same function. */
 const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
   command: openCommands,
@@ -34,10 +36,19 @@ const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
   wgdevice: openWireguard,
   wgpeer: openWireguard,
   wgallowed: openWireguard,
+  xfrmpolicy: async ({ networks }) => new (await import("../kernel/xfrm.ts")).XfrmDriver({ networks }),
+  ikedaemon: openIke,
+  ike: openIke,
 };
 
 /** Kinds whose drivers only look as long as they are told to do nothing, so that a plan can open them too. */
-const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set(["command", "wgdevice", "wgpeer", "wgallowed"]);
+const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set([
+  "command",
+  "wgdevice",
+  "wgpeer",
+  "wgallowed",
+  "xfrmpolicy",
+]);
 
 export function canLook(kind: BackendObject["kind"]): boolean {
   return LOOKING.has(kind);

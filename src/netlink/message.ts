@@ -130,6 +130,12 @@ export class MessageReader {
     return this.#view.getInt32(this.#body + offset, true);
   }
 
+  /** A copy of the fixed header, for structs that also stand in attributes. */
+  header(length: number): Uint8Array {
+    this.#require(length);
+    return new Uint8Array(this.#view.buffer, this.#view.byteOffset + this.#body, length).slice();
+  }
+
   #require(length: number): void {
     if (this.#body + length > this.#end) {
       throw new MalformedMessage(

@@ -25,6 +25,8 @@ import {
 import { inNamespace } from "../sys/netns.ts";
 
 export const NETLINK_ROUTE = 0;
+/** IPsec policies and associations (xfrm.ts). */
+export const NETLINK_XFRM = 6;
 /** Connection tracking, nftables and their kin; its groups are NFNLGRP_* of linux/netfilter/nfnetlink.h. */
 export const NETLINK_NETFILTER = 12;
 /** Families by name (genetlink.ts). */

@@ -76,6 +76,11 @@ export class MessageWriter {
     this.#view.setUint32(this.#body + offset, value, true);
   }
 
+  /** In network order, 4 or 16 bytes. */
+  setAddress(offset: number, address: Address): void {
+    writeAddress(this.#bytes, this.#body + offset, address);
+  }
+
   flag(type: number): void {
     this.#attribute(type, 0);
   }

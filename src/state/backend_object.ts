@@ -72,19 +72,32 @@ export interface XfrmPolicy {
   readonly reqid: number;
 }
 
-/** A connection that an IKE daemon holds with one peer: what it is asked to load and start. */
-export interface IkeConnection {
-  readonly kind: "ike";
-  readonly name: string;
-  readonly local: Address;
-  readonly remote: Address;
-  readonly localSubnet: Prefix;
-  readonly remoteSubnet: Prefix;
+/** The IKE daemon of this node, charon, with what holds for all of its connections. */
+export interface IkeDaemon {
+  readonly kind: "ikedaemon";
+  /** In strongSwan's words: aes128gcm16-sha256-prfsha256-ecp256. */
   readonly espProposal: string;
   readonly udpEncap: boolean;
-  readonly reqid: number;
   /** Never printed. */
   readonly presharedKey: string;
+}
+
+/** A connection that the IKE daemon holds with one peer: what it is asked to load and start. */
+export interface IkeConnection {
+  readonly kind: "ike";
+  /** With all that makes a connection another one. */
+  readonly name: string;
+  /** Name of the tunnel in it. */
+  readonly child: string;
+  /** Where packets leave from, and where they are sent. */
+  readonly local: Address;
+  readonly remote: Address;
+  /** What each end says it is; behind a NAT this is another address than `local`. */
+  readonly localId: Address;
+  readonly remoteId: Address;
+  readonly localSubnet: Prefix;
+  readonly remoteSubnet: Prefix;
+  readonly reqid: number;
 }
 
 /** What a command of the configuration has done for a peer or for this node: run once when wanted, and its opposite when no longer. */
@@ -137,5 +150,6 @@ export type BackendObject =
   | PacketLoop
   | LoopPeer
   | XfrmPolicy
+  | IkeDaemon
   | IkeConnection
   | CommandEffect;

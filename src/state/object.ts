@@ -162,6 +162,7 @@ export const objectKey = {
   packetloop: (dev: string) => `packetloop ${dev}` as ObjectKey,
   looppeer: (subnet: Prefix, dev: string) => `looppeer ${subnet} dev ${dev}` as ObjectKey,
   xfrmpolicy: (direction: string, src: Prefix, dst: Prefix) => `xfrmpolicy ${direction} ${src} ${dst}` as ObjectKey,
+  ikedaemon: () => "ikedaemon charon" as ObjectKey,
   ike: (name: string) => `ike ${name}` as ObjectKey,
   command: (name: string) => `command ${name}` as ObjectKey,
   rules: (tool: RuleSet["kind"], family: Family) => `${tool} ${family}` as ObjectKey,
@@ -197,6 +198,8 @@ export function keyOf(object: KernelObject): ObjectKey {
       return objectKey.looppeer(object.subnet, object.dev);
     case "xfrmpolicy":
       return objectKey.xfrmpolicy(object.direction, object.src, object.dst);
+    case "ikedaemon":
+      return objectKey.ikedaemon();
     case "ike":
       return objectKey.ike(object.name);
     case "command":
@@ -231,6 +234,7 @@ export const KIND_ORDER: readonly ObjectKind[] = [
   "looppeer",
   "nexthop",
   "xfrmpolicy",
+  "ikedaemon",
   "ike",
   "route",
   "nftables",
@@ -243,7 +247,7 @@ export function dependencyOf(object: KernelObject): ObjectKey | undefined {
   switch (object.kind) {
     case "link":
     case "xfrmpolicy":
-    case "ike":
+    case "ikedaemon":
     case "nftables":
     case "iptables":
       return undefined; // policies and rules name networks, not devices
@@ -259,6 +263,8 @@ export function dependencyOf(object: KernelObject): ObjectKey | undefined {
       return objectKey.wgpeer(object.publicKey, object.dev);
     case "looppeer":
       return objectKey.packetloop(object.dev);
+    case "ike":
+      return objectKey.ikedaemon();
     case "address":
     case "neighbour":
     case "fdb":

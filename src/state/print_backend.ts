@@ -27,8 +27,10 @@ export function printBackendObject(object: BackendObject): string {
       return `packet loop's peer ${object.subnet} at ${hostPort(object.endpoint.address, object.endpoint.port)} dev ${object.dev}`;
     case "xfrmpolicy":
       return `xfrm policy ${object.direction} src ${object.src} dst ${object.dst}`;
+    case "ikedaemon":
+      return "IKE daemon charon";
     case "ike":
-      return `IKE connection ${object.name} with ${object.remote}`;
+      return `IKE connection ${object.name}`;
     case "command":
       return commandTitle(object, object.add);
   }
@@ -53,8 +55,10 @@ export function backendCommands(object: BackendObject, verb: "add" | "change" | 
       return remove
         ? `ip xfrm policy delete src ${object.src} dst ${object.dst} dir ${object.direction}`
         : `ip xfrm policy update src ${object.src} dst ${object.dst} dir ${object.direction} ${template(object)}`;
+    case "ikedaemon":
+      return `# ${remove ? "stop" : "start"}: charon`;
     case "ike":
-      return `swanctl ${remove ? "--terminate --ike" : "--initiate --child"} ${object.name}`;
+      return `swanctl ${remove ? `--terminate --ike ${object.name}` : `--initiate --ike ${object.name} --child ${object.child}`}`;
     case "command":
       return commandLine(object, remove ? object.remove : object.add);
   }

@@ -8,7 +8,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 const PACKAGE = "linux-image-cloud-amd64";
-const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "flannel-ts-vm");
+export const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "flannel-ts-vm");
 
 export interface Kernel {
   /** "6.1.0-56-cloud-amd64", as uname(1) tells in the guest. */
@@ -90,7 +90,7 @@ function unpack(name: string, directory: string): void {
   }
 }
 
-function command(words: readonly string[], cwd?: string): string {
+export function command(words: readonly string[], cwd?: string): string {
   const { exitCode, stdout, stderr } = Bun.spawnSync([...words], cwd === undefined ? {} : { cwd });
   if (exitCode !== 0) throw new Error(`${words.join(" ")}: exit ${exitCode}: ${stderr}`);
   return stdout.toString();

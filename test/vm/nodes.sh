@@ -225,7 +225,7 @@ stream_has() { [ "$(grep -c icmp_seq= "/tmp/stream-$1")" -ge "$2" ]; }
 snapshot() {
   {
     ip -n "n$1" -d -o link show | grep -E '^[0-9]+: flannel' | sed 's/^[0-9]*: //'
-    ip -n "n$1" -o address show | sed -n 's/^[0-9]*: \(flannel.*\)/\1/p' | grep -v 'inet6 fe80:'
+    ip -n "n$1" -o address show | sed -n 's/^[0-9]*: \(flannel.*\)/\1/p' | sed '/inet6 fe80:/d'
     ip -n "n$1" nexthop show proto 70 | sed 's/^id [0-9]* /nexthop /'
     ip -n "n$1" route show proto 70 | sed 's/^/route /; s/ nhid [0-9]*//'
     ip -n "n$1" -6 route show proto 70 | sed 's/^/route /; s/ nhid [0-9]*//'
