@@ -38,6 +38,7 @@ for (const { title, executable, api } of GO_FLANNELS) {
             /event \{(\S+) .*(mode=\S+ rekey_time=\d+).*(local-ts=\S+ remote-ts=[^}]*)/.exec(line)?.slice(1),
           )
           .sort();
+      expect(said(both.file("connections-go"))).not.toContain(undefined);
       expect(said(both.file("connections-ours"))).toEqual(said(both.file("connections-go")));
     });
 
