@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools bench-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs kubernetes image proto wasm tools test-tools bench-tools clean
 
 all: build
 
@@ -67,6 +67,18 @@ bench: bench-tools build
 # docs/flags.md from the flag table.
 docs: node_modules/.installed
 	@$(BUN) src/config/flag_reference.ts > docs/flags.md
+
+# The manifest, the kustomize base and the table of values, from the objects and values of an installation.
+kubernetes: node_modules/.installed
+	@mkdir -p packaging/kubernetes/base
+	@$(BUN) src/ctl/install/generate.ts
+
+# The image for Kubernetes, by podman, buildah or docker. For another architecture: ARCH=arm64 FLANNELD=path/of/its/flanneld.
+IMAGE ?= flannel-ts:$(VERSION)
+ARCH ?= $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
+FLANNELD ?= dist/flanneld
+image: $(FLANNELD)
+	@packaging/kubernetes/make-image.sh $(FLANNELD) $(IMAGE) $(ARCH)
 
 # etcd's messages from etcd's own definitions.
 proto: node_modules/.installed
