@@ -25,6 +25,18 @@ export async function openManager(
   status: StatusFile,
   signal: AbortSignal,
 ): Promise<SubnetManager> {
+  const onEvent = (kind: string) => (event: SubnetEvent) => {
+    const started = status.status.phase !== "config";
+    logEvent(log, event, started);
+    if (event.kind === "waiting") status.set({ phase: status.status.phase, cause: event.reason });
+    if (event.kind === "store failing" && !started) status.set({ phase: "config", cause: event.error.message });
+    if (event.kind === "store failing") setStore(status, kind, false);
+    if (event.kind === "store recovered") setStore(status, kind, true);
+  };
+  if (options.kubeSubnetMgr) {
+    const { openKubernetes } = await import("./open_kubernetes.ts");
+    return await openKubernetes(options, onEvent("kubernetes"), signal);
+  }
   const registry = await openRegistry(storeChoice(options), signal);
   const ttlMs = options.leaseTtl * 1_000;
   const marginMs = options.subnetLeaseRenewMargin * 60_000;
@@ -32,13 +44,7 @@ export async function openManager(
     ttlMs,
     lossGraceMs: options.storeLossGrace * 1_000,
     renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
-    onEvent: (event) => {
-      const started = status.status.phase !== "config";
-      logEvent(log, event, started);
-      if (event.kind === "store failing" && !started) status.set({ phase: "config", cause: event.error.message });
-      if (event.kind === "store failing") setStore(status, registry.kind, false);
-      if (event.kind === "store recovered") setStore(status, registry.kind, true);
-    },
+    onEvent: onEvent(registry.kind),
   });
 }
 
@@ -75,6 +81,12 @@ function logEvent(log: Log, event: SubnetEvent, started: boolean): void {
       return;
     case "renewed":
       log.info(`Lease renewed: ${event.key}`);
+      return;
+    case "waiting":
+      log.warn(`waiting: ${event.reason}`);
+      return;
+    case "restored":
+      log.warn(`somebody changed ${event.what}: written again`);
       return;
   }
 }

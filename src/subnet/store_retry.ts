@@ -17,7 +17,11 @@ export type SubnetEvent =
   | { readonly kind: "contended"; readonly key: string }
   /** A lease of this node that no longer fits the configuration; a reservation is an operator's and stays. */
   | { readonly kind: "unfit lease"; readonly key: string; readonly removed: boolean }
-  | { readonly kind: "renewed"; readonly key: string };
+  | { readonly kind: "renewed"; readonly key: string }
+  /** Something must come from elsewhere first; told again when the reason changes. */
+  | { readonly kind: "waiting"; readonly reason: string }
+  /** Somebody had changed what this node says of itself; it has been written again. */
+  | { readonly kind: "restored"; readonly what: string };
 
 export interface RetryDelays {
   readonly firstMs: number;
