@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto tools test-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools clean
 
 all: build
 
@@ -71,6 +71,10 @@ docs: node_modules/.installed
 # etcd's messages from etcd's own definitions.
 proto: node_modules/.installed
 	@$(BUN) src/subnet/etcd/rpc_generate.ts
+
+# The packet path's checksum from WebAssembly text.
+wasm: node_modules/.installed
+	@$(BUN) src/dataplane/checksum_generate.ts
 
 tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc

@@ -25,6 +25,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   netlink: { side: "effect", mayImport: ["ip", "sys"] },
   kernel: { side: "effect", mayImport: ["ip", "sys", "netlink", "firewall", "state"] },
   subnet: { side: "effect", mayImport: ["ip", "lease", "config"] },
+  dataplane: { side: "effect", mayImport: ["ip", "sys"] },
   // A pod waits for what it loads.
   cni: { side: "program", mayImport: ["ip", "config", "sys", "netlink"] },
   daemon: { side: "program", mayImport: [] },
