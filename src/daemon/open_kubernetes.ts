@@ -7,11 +7,11 @@ import { isJsonObject } from "../config/json_fields.ts";
 import { type ClusterAccess, podAccess, urlAccess } from "../subnet/kubernetes/access.ts";
 import { KubeApi } from "../subnet/kubernetes/api.ts";
 import { readKubeconfig } from "../subnet/kubernetes/kubeconfig.ts";
-import { KubernetesManager } from "../subnet/kubernetes/manager.ts";
+import { KUBERNETES_RETRY, KubernetesManager } from "../subnet/kubernetes/manager.ts";
 import { API_TIMING } from "../subnet/kubernetes/transport.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
 import { StoreError } from "../subnet/store_error.ts";
-import type { SubnetEvent } from "../subnet/store_retry.ts";
+import { StoreRetry, type SubnetEvent } from "../subnet/store_retry.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -24,7 +24,8 @@ export async function openKubernetes(
 ): Promise<SubnetManager> {
   const api = new KubeApi(clusterAccess(options, environment), API_TIMING, version);
   try {
-    const nodeName = await nameOfNode(api, environment, signal);
+    const retry = new StoreRetry(KUBERNETES_RETRY, Math.random, onEvent);
+    const nodeName = await nameOfNode(api, retry, environment, signal);
     const { kubeAnnotationPrefix: annotationPrefix, netConfigPath: configPath } = options;
     const setCondition = options.setNodeNetworkUnavailable;
     return new KubernetesManager(api, { nodeName, annotationPrefix, configPath, setCondition, onEvent });
@@ -47,7 +48,13 @@ function clusterAccess({ kubeconfigFile, kubeApiUrl }: Options, environment: Env
   throw new ConfigError([{ where: "--kubeconfig-file", got: undefined, want }]);
 }
 
-async function nameOfNode(api: KubeApi, environment: Environment, signal: AbortSignal): Promise<string> {
+/** Waits for the API server; what it does not know it will not know later either, since the pod is running. */
+async function nameOfNode(
+  api: KubeApi,
+  retry: StoreRetry,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<string> {
   const { NODE_NAME: node, POD_NAME: pod, POD_NAMESPACE: namespace } = environment;
   if (node) return node;
   if (!pod || !namespace) {
@@ -55,7 +62,8 @@ async function nameOfNode(api: KubeApi, environment: Environment, signal: AbortS
       "this node's name, or POD_NAME and POD_NAMESPACE (env POD_NAME and POD_NAMESPACE must be set in a pod)";
     throw new ConfigError([{ where: "NODE_NAME", got: undefined, want }]);
   }
-  const found = await api.pod(namespace, pod, signal);
+  const read = () => api.pod(namespace, pod, signal);
+  const found = await retry.persist("reading this pod", ["invalid", "absent"], read, signal);
   const spec = isJsonObject(found) && isJsonObject(found.spec) ? found.spec : {};
   if (typeof spec.nodeName === "string" && spec.nodeName !== "") return spec.nodeName;
   throw new StoreError(

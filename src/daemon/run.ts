@@ -124,7 +124,7 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     log.info(`Lease acquired: ${subnetText(own.subnet)}`);
     if (held && !Bun.deepEquals(held, own.subnet)) {
       log.error(
-        `this node's subnet is now ${subnetText(own.subnet)}, no longer ${subnetText(held)}, which another node has: containers keep addresses ` +
+        `this node's subnet is now ${subnetText(own.subnet)}, no longer ${subnetText(held)}: containers keep addresses ` +
           `that peers no longer reach until they are made anew (Docker: run mk-docker-opts.sh again and restart it)`,
       );
     }

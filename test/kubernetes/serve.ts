@@ -49,7 +49,8 @@ if (import.meta.main) {
 function obey(server: ApiServer, [word = "", ...rest]: readonly string[]): void {
   switch (word) {
     case "compact":
-      return server.store.compact();
+      server.store.compact();
+      return;
     case "forbid":
       server.forbiddenVerbs = new Set(rest);
       return;
@@ -60,7 +61,8 @@ function obey(server: ApiServer, [word = "", ...rest]: readonly string[]): void 
       server.tokens = new Map(rest.map((pair) => pair.split("=") as [string, string]));
       return;
     case "end-watches":
-      return server.endWatches();
+      server.endWatches();
+      return;
     default:
       throw new Error(`There is no command ${word}`);
   }

@@ -2,6 +2,8 @@
 // (tokens are renewed every hour, certificates now and then) is asked for by each new connection or request, never kept for good.
 
 import { readFileSync, statSync } from "node:fs";
+import { parseAddress } from "../../ip/address.ts";
+import { containsAddress, parsePrefix } from "../../ip/prefix.ts";
 import { StoreError } from "../store_error.ts";
 
 export interface ClusterAccess {
@@ -123,31 +125,21 @@ export function proxyFor(
   const of = (name: string) => environment[name] || environment[name.toLowerCase()] || undefined;
   const proxy = server.startsWith("https:") ? of("HTTPS_PROXY") : of("HTTP_PROXY");
   if (!proxy) return undefined;
-  const { hostname } = new URL(server);
+  const { hostname, port, protocol } = new URL(server);
   const host = hostname.replace(/^\[|\]$/g, "");
   if (host === "localhost" || host.startsWith("127.") || host === "::1") return undefined;
-  const excluded = (of("NO_PROXY") ?? "").split(",").some((entry) => isExcluded(host, entry.trim()));
+  const used = port || (protocol === "https:" ? "443" : "80");
+  const excluded = (of("NO_PROXY") ?? "").split(",").some((entry) => isExcluded(host, used, entry.trim()));
   return excluded ? undefined : proxy.includes("://") ? proxy : `http://${proxy}`;
 }
 
-/** "*", a domain and what is below it, an address, or an IPv4 network. */
-function isExcluded(host: string, entry: string): boolean {
-  if (entry === "") return false;
-  if (entry === "*") return true;
-  const [network = "", length] = entry.split("/");
-  if (length !== undefined) return isInIpv4Network(host, network, Number(length));
-  const name = network.replace(/^\./, "").replace(/:\d+$/, "");
-  return host === name || host.endsWith(`.${name}`);
-}
-
-function isInIpv4Network(host: string, network: string, length: number): boolean {
-  const [a, b] = [bitsOf(host), bitsOf(network)];
-  if (a === undefined || b === undefined || !(length >= 0 && length <= 32)) return false;
-  const shift = 2 ** (32 - length);
-  return Math.floor(a / shift) === Math.floor(b / shift);
-}
-
-function bitsOf(text: string): number | undefined {
-  const parts = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text)?.slice(1).map(Number);
-  return parts?.every((part) => part <= 255) ? parts.reduce((sum, part) => sum * 256 + part, 0) : undefined;
+/** "*", a domain and what is below it (with a dot before it only that), an address, or a network; as Go's programs read them. */
+function isExcluded(host: string, port: string, entry: string): boolean {
+  if (entry === "" || entry === "*") return entry === "*";
+  const [network, address] = [parsePrefix(entry), parseAddress(host)];
+  if (network) return address !== undefined && containsAddress(network, address);
+  const [, named = entry, wantedPort] = /^(\[.*\]|[^:]*)(?::(\d+))?$/.exec(entry) ?? [];
+  if (wantedPort !== undefined && wantedPort !== port) return false;
+  const name = named.replace(/^\[|\]$/g, "").toLowerCase();
+  return host === name || host.endsWith(name.startsWith(".") ? name : `.${name}`);
 }

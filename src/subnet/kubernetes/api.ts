@@ -119,14 +119,15 @@ export class KubeApi implements Disposable {
       const text = await wholeText(answer).catch(() => "");
       if (answer.status === 401) {
         this.#access.credentials.refused();
-        if (this.#transport instanceof Http2Transport) this.#transport.reconnect();
+        if (credentials.certificate !== undefined && this.#transport instanceof Http2Transport)
+          this.#transport.reconnect();
         if (attempt === 1) continue;
       }
-      throw this.#refusal(request, answer.status, text);
+      throw this.#refusal(request, answer, text);
     }
   }
 
-  #refusal({ method, path }: ApiRequest, status: number, text: string): StoreError {
+  #refusal({ method, path }: ApiRequest, { status, header }: ApiAnswer, text: string): StoreError {
     const message = statusMessage(text) ?? text.trim().slice(0, 200);
     const { server, source } = this.#access;
     const what = `${method} ${path.replace(/\?.*/, "")}`;
@@ -135,6 +136,7 @@ export class KubeApi implements Disposable {
       reason,
       server,
       `the API server at ${server} answers ${status} to ${what}: ${message}${advice}`,
+      { retryAfterMs: retryAfterMs(header("retry-after")) },
     );
   }
 
@@ -158,6 +160,11 @@ async function wholeText({ body }: ApiAnswer): Promise<string> {
     if (text.length > MAX_ANSWER) throw new RangeError(`an answer has more than ${MAX_ANSWER} characters`);
   }
   return text;
+}
+
+/** Seconds, as kube-apiserver has it; no longer than a minute, whoever says so. */
+function retryAfterMs(text: string | undefined): number {
+  return text !== undefined && /^\d{1,5}$/.test(text) ? Math.min(Number(text), 60) * 1_000 : 0;
 }
 
 function eventOf(value: unknown): WatchEvent {

@@ -7,6 +7,7 @@ import { established } from "../established.ts";
 import { ConnectTimeout } from "../http2_session.ts";
 import { StoreError, type StoreReason } from "../store_error.ts";
 import type { ClusterAccess, Credentials } from "./access.ts";
+import type { ApiTiming } from "./transport.ts";
 
 interface Place {
   readonly host: string;
@@ -24,7 +25,7 @@ const MAX_TUNNEL_ANSWER = 8 * 1024;
 export async function openApiSocket(
   access: ClusterAccess,
   credentials: Credentials,
-  connectMs: number,
+  { connectMs, handshakeMs }: ApiTiming,
   first: number,
   signal: AbortSignal,
 ): Promise<Socket> {
@@ -32,12 +33,12 @@ export async function openApiSocket(
   const next = access.proxy === undefined ? server : placeOf(access.proxy);
   try {
     const carrier = await openTcp(next, connectMs, first, signal);
-    if (access.proxy === undefined) return await secured(access, credentials, server, carrier, connectMs, signal);
+    if (access.proxy === undefined) return await secured(access, credentials, server, carrier, handshakeMs, signal);
     const proxied = next.secure
-      ? await overTls({ socket: carrier, servername: next.host }, connectMs, signal)
+      ? await overTls({ socket: carrier, servername: next.host }, handshakeMs, signal)
       : carrier;
-    await tunnel(proxied, access.proxy, server, connectMs, signal);
-    return await secured(access, credentials, server, proxied, connectMs, signal);
+    await tunnel(proxied, access.proxy, server, handshakeMs, signal);
+    return await secured(access, credentials, server, proxied, handshakeMs, signal);
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof StoreError) throw error;
@@ -78,7 +79,7 @@ function secured(
   { certificate, key }: Credentials,
   { host }: Place,
   socket: Socket,
-  connectMs: number,
+  limitMs: number,
   signal: AbortSignal,
 ): Promise<Socket> {
   const name = tls.serverName ?? host;
@@ -93,11 +94,11 @@ function secured(
     rejectUnauthorized: !tls.insecure,
     checkServerIdentity: (_name, shown) => (tls.insecure ? undefined : checkServerIdentity(name, shown)),
   };
-  return overTls(options, connectMs, signal);
+  return overTls(options, limitMs, signal);
 }
 
-function overTls(options: ConnectionOptions, connectMs: number, signal: AbortSignal): Promise<Socket> {
-  return established(tlsConnect(options), "secureConnect", connectMs, signal);
+function overTls(options: ConnectionOptions, limitMs: number, signal: AbortSignal): Promise<Socket> {
+  return established(tlsConnect(options), "secureConnect", limitMs, signal);
 }
 
 /** Asks a proxy for a connection to `place`; resolves when it stands. */

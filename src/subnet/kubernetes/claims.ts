@@ -24,6 +24,8 @@ export class Claims {
   readonly #byName = new Map<string, Claim>();
   readonly #byKey = new Map<LeaseKey, Claim[]>();
   readonly #wrong = new Map<string, string>();
+  /** What more than one node claims: nearly always empty. */
+  readonly #contested = new Set<LeaseKey>();
 
   constructor(sink: LeaseSink) {
     this.#sink = sink;
@@ -32,7 +34,8 @@ export class Claims {
   /** Nodes that take no part, by name, each with its reason. */
   get refused(): ReadonlyMap<string, string> {
     const refused = new Map(this.#wrong);
-    for (const [first, ...others] of this.#byKey.values()) {
+    for (const contested of this.#contested) {
+      const [first, ...others] = this.#byKey.get(contested) ?? [];
       for (const { name, key } of others)
         refused.set(name, `its pod CIDR ${key} is node ${first?.name}'s too, which is older`);
     }
@@ -41,6 +44,7 @@ export class Claims {
 
   /** The node as it is now; undefined when it is gone. */
   set(name: string, node: KubeNode | undefined): void {
+    this.#wrong.delete(name);
     const claim = node && this.#claimOf(node);
     const before = this.#byName.get(name);
     if (before?.key !== claim?.key && before) this.#withdraw(before);
@@ -55,7 +59,6 @@ export class Claims {
 
   /** undefined for a node that is not flannel's, has no subnet yet, or says something that makes no sense. */
   #claimOf(node: KubeNode): Claim | undefined {
-    this.#wrong.delete(node.name);
     const attributes = attributesFrom(node.annotations);
     if (attributes === undefined) return undefined;
     const subnets = subnetsOf(node);
@@ -73,6 +76,8 @@ export class Claims {
 
   #settle(key: LeaseKey, claims: Claim[]): void {
     const [first, ...others] = claims.sort(byAge);
+    if (others.length > 0) this.#contested.add(key);
+    else this.#contested.delete(key);
     if (!first) {
       this.#byKey.delete(key);
       this.#sink.remove(key);

@@ -13,6 +13,8 @@ export interface ExecPlugin {
   readonly environment: Readonly<Record<string, string>>;
   /** What to do when the program is not there. */
   readonly installHint: string;
+  /** It wants to be told of the cluster (provideClusterInfo). */
+  readonly wantsCluster: boolean;
 }
 
 const API_VERSIONS = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
@@ -45,19 +47,22 @@ export function readExec(raw: unknown, where: (field: string) => string, faults:
     args: Array.isArray(args) ? args.map(String) : [],
     environment: Object.fromEntries(pairs),
     installHint: typeof installHint === "string" ? installHint : "",
+    wantsCluster: exec.provideClusterInfo === true,
   };
 }
 
 export class ExecCredentials implements CredentialSource {
   readonly #plugin: ExecPlugin;
   readonly #fixed: () => Credentials;
+  readonly #cluster: () => object;
   #kept: { readonly credentials: Credentials; readonly endsAt: number } | undefined;
   #running: Promise<Credentials> | undefined;
 
-  /** `fixed`: what the kubeconfig has besides. */
-  constructor(plugin: ExecPlugin, fixed: () => Credentials) {
+  /** `fixed`: what the kubeconfig has besides. `cluster`: spec.cluster of what the program is told. */
+  constructor(plugin: ExecPlugin, fixed: () => Credentials, cluster: () => object) {
     this.#plugin = plugin;
     this.#fixed = fixed;
+    this.#cluster = cluster;
   }
 
   async current(signal: AbortSignal): Promise<Credentials> {
@@ -74,8 +79,9 @@ export class ExecCredentials implements CredentialSource {
   }
 
   async #run(): Promise<Credentials> {
-    const { command, args, apiVersion, environment } = this.#plugin;
-    const info = { kind: "ExecCredential", apiVersion, spec: { interactive: false } };
+    const { command, args, apiVersion, environment, wantsCluster } = this.#plugin;
+    const spec = { interactive: false, ...(wantsCluster && { cluster: this.#cluster() }) };
+    const info = { kind: "ExecCredential", apiVersion, spec };
     let output: string;
     try {
       const child = Bun.spawn([command, ...args], {

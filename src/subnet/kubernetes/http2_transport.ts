@@ -66,13 +66,13 @@ export class Http2Transport implements ApiTransport {
   }
 
   async #open(signal: AbortSignal): Promise<Http2Session> {
-    const { connectMs } = this.#timing;
+    const { handshakeMs } = this.#timing;
     try {
       const credentials = await this.#access.credentials.current(signal);
-      const socket = await openApiSocket(this.#access, credentials, connectMs, this.#failures, signal);
+      const socket = await openApiSocket(this.#access, credentials, this.#timing, this.#failures, signal);
       let session: Http2Session;
       try {
-        session = await Http2Session.open(socket, this.#timing, connectMs, signal);
+        session = await Http2Session.open(socket, this.#timing, handshakeMs, signal);
       } catch (error) {
         signal.throwIfAborted();
         throw this.#broken(error);

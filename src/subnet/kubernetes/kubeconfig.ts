@@ -64,9 +64,16 @@ class Reading {
       });
     }
     const ca = this.#pem(cluster, "certificate-authority", at);
-    const credentials = this.#credentials(user);
     const proxyUrl = cluster["proxy-url"];
     const serverName = cluster["tls-server-name"];
+    const clusterInfo = () => ({
+      server,
+      ...(typeof serverName === "string" && serverName !== "" && { "tls-server-name": serverName }),
+      ...(cluster["insecure-skip-tls-verify"] === true && { "insecure-skip-tls-verify": true }),
+      ...(ca && { "certificate-authority-data": Buffer.from(ca()).toString("base64") }),
+      ...(typeof proxyUrl === "string" && proxyUrl !== "" && { "proxy-url": proxyUrl }),
+    });
+    const credentials = this.#credentials(user, clusterInfo);
     if (this.#faults.length > 0) throw new ConfigError(this.#faults);
     return {
       server,
@@ -81,7 +88,7 @@ class Reading {
     };
   }
 
-  #credentials(user: Fields): CredentialSource {
+  #credentials(user: Fields, cluster: () => object): CredentialSource {
     const at = "users: user.";
     const certificate = this.#pem(user, "client-certificate", at);
     const key = this.#pem(user, "client-key", at);
@@ -91,6 +98,13 @@ class Reading {
     ]) {
       if (given && missing)
         this.#faults.push({ where: this.#where(`${at}${given}`), got: `it without ${missing}`, want: "both" });
+    }
+    for (const field of ["as", "as-uid", "as-groups", "as-user-extra"].filter((name) => user[name] !== undefined)) {
+      this.#faults.push({
+        where: this.#where(`${at}${field}`),
+        got: quote(user[field]),
+        want: "nothing: flanneld is itself, and impersonates nobody",
+      });
     }
     if (user["auth-provider"] !== undefined) {
       this.#faults.push({
@@ -102,7 +116,7 @@ class Reading {
     const pair = (): Credentials => (certificate && key ? { certificate: certificate(), key: key() } : {});
     if (user.exec !== undefined) {
       const exec = readExec(user.exec, (field) => this.#where(`${at}exec.${field}`), this.#faults);
-      if (exec) return new ExecCredentials({ ...exec, command: this.#program(exec.command) }, pair);
+      if (exec) return new ExecCredentials({ ...exec, command: this.#program(exec.command) }, pair, cluster);
       return { current: async () => ({}), refused: () => {} };
     }
     const { token, tokenFile, username, password } = user;

@@ -43,8 +43,8 @@ export interface KubernetesOptions {
   readonly onEvent: (event: SubnetEvent) => void;
 }
 
-/** A server that comes back is noticed within a second or so, by thousands of nodes not at the same moment. */
-const RETRY: RetryDelays = { firstMs: 200, maxMs: 1_000 };
+/** A server that comes back is noticed within two seconds, a connection that is being tried included, by thousands of nodes not at the same moment. */
+export const KUBERNETES_RETRY: RetryDelays = { firstMs: 200, maxMs: 500, refusedMaxMs: 10_000 };
 
 const CIDR_ADVICE: Record<Family, string> = {
   ipv4: "kube-controller-manager gives one with --allocate-node-cidrs=true and --cluster-cidr",
@@ -66,18 +66,26 @@ export class KubernetesManager implements SubnetManager {
   #own: KubeNode | undefined;
   /** Read on the way here and not used yet, once: later it may be hours old. */
   #fresh: KubeNode | undefined;
-  /** What our annotations must say, since the lease was acquired. */
-  #wanted: LeaseAttributes | undefined;
+  /** What our annotations must say but for what an operator overwrites, since the lease was acquired. */
+  #attributes: LeaseAttributes | undefined;
+  #toldWaiting: string | undefined;
 
   /** Owns `api`. */
   constructor(api: KubeApi, options: KubernetesOptions) {
-    const { annotationPrefix, retry = RETRY, random = Math.random, watchSeconds, onEvent } = options;
+    const { annotationPrefix, retry = KUBERNETES_RETRY, random = Math.random, watchSeconds, onEvent } = options;
     this.#api = api;
     this.#options = options;
     this.#prefix = fullPrefix(annotationPrefix);
     this.#reader = new NodeReader(this.#prefix);
     this.#retry = new StoreRetry(retry, random, onEvent);
-    this.#watch = new NodeWatch({ api, reader: this.#reader, retry: this.#retry, random, watchSeconds });
+    this.#watch = new NodeWatch({
+      api,
+      reader: this.#reader,
+      retry: this.#retry,
+      random,
+      watchSeconds,
+      notOlderThan: () => this.#own?.resourceVersion,
+    });
   }
 
   get description(): string {
@@ -114,11 +122,12 @@ export class KubernetesManager implements SubnetManager {
       }
     };
     const { node, subnet } = await this.#retry.persist("reading this node", ["invalid"], acquire, signal);
+    this.#toldWaiting = undefined;
     const publicIp = publishedIp(node.annotations, attributes.publicIp);
     if (typeof publicIp === "string") throw new StoreError("invalid", this.description, publicIp);
-    this.#wanted = { ...attributes, publicIp };
+    this.#attributes = attributes;
     await this.#publish(node, signal);
-    return { ...this.#wanted, key: formatLeaseKey(subnet), subnet, expiresAt: undefined };
+    return { ...attributes, publicIp, key: formatLeaseKey(subnet), subnet, expiresAt: undefined };
   }
 
   async ready(_own: Lease, signal: AbortSignal): Promise<void> {
@@ -169,10 +178,6 @@ export class KubernetesManager implements SubnetManager {
       if (before && isOlder(node.resourceVersion, before.resourceVersion)) continue;
       this.#own = node;
       if (!sameSubnets(node, own.subnet)) return "lost";
-      if (before && before.annotations["public-ip-overwrite"] !== node.annotations["public-ip-overwrite"])
-        return "lost";
-      if (before && before.annotations["public-ipv6-overwrite"] !== node.annotations["public-ipv6-overwrite"])
-        return "lost";
       await this.#restore(node, signal);
     }
     return "stopped";
@@ -270,11 +275,13 @@ export class KubernetesManager implements SubnetManager {
     this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
   }
 
-  /** Somebody has changed what is ours to say. */
+  /** Somebody has changed what is ours to say, or overwrites it otherwise than before. */
   async #restore(node: KubeNode, signal: AbortSignal): Promise<void> {
     try {
-      if (this.#missing(node)) {
-        this.#options.onEvent({ kind: "restored", what: `flannel's annotations of node ${node.name}` });
+      const missing = this.#missing(node);
+      if (missing) {
+        const what = Object.keys(missing).join(", ");
+        this.#options.onEvent({ kind: "restored", what: `annotations of node ${node.name} (${what})` });
         await this.#publish(node, signal);
       }
       if (this.#options.setCondition && node.networkUnavailable === "True") {
@@ -290,16 +297,19 @@ export class KubernetesManager implements SubnetManager {
 
   /** Full names → texts of annotations that are not as wanted; null for those that must go. */
   #missing({ annotations }: KubeNode): Readonly<Record<string, string | null>> | undefined {
-    if (!this.#wanted) return undefined;
+    if (!this.#attributes) return undefined;
+    const publicIp = publishedIp(annotations, this.#attributes.publicIp);
+    if (typeof publicIp === "string") return undefined; // what was published stands; the next start refuses it
     const missing: Record<string, string | null> = {};
-    for (const [name, text] of Object.entries(annotationsOf(this.#wanted))) {
+    for (const [name, text] of Object.entries(annotationsOf({ ...this.#attributes, publicIp }))) {
       if (annotations[name as AnnotationName] !== text) missing[`${this.#prefix}${name}`] = text ?? null;
     }
     return Object.keys(missing).length > 0 ? missing : undefined;
   }
 
   #tellWaiting(reason: string): void {
-    this.#options.onEvent({ kind: "waiting", reason });
+    if (this.#toldWaiting !== reason) this.#options.onEvent({ kind: "waiting", reason });
+    this.#toldWaiting = reason;
   }
 }
 

@@ -26,6 +26,8 @@ export interface NodeWatchOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly watchSeconds?: number | undefined;
+  /** The first list must not be older, where this is known: a version that this node has seen. */
+  readonly notOlderThan: () => string | undefined;
 }
 
 export class NodeWatch {
@@ -89,13 +91,14 @@ export class NodeWatch {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { api, reader, retry } = this.#options;
+    const { api, reader, retry, notOlderThan } = this.#options;
     const nodes = new Map<string, KubeNode>();
     const take = (value: unknown) => {
       const node = reader.read(value);
       if (node) nodes.set(node.name, node);
     };
-    const from = this.#tooLarge >= TOO_LARGE_TRIES ? FROM_CACHE : (this.#version ?? FROM_CACHE);
+    const known = this.#version ?? notOlderThan() ?? FROM_CACHE;
+    const from = this.#tooLarge >= TOO_LARGE_TRIES ? FROM_CACHE : known;
     try {
       this.#version = await api.listNodes(from, take, signal);
     } catch (error) {
@@ -116,14 +119,15 @@ export class NodeWatch {
     const changed = new Set<string>();
     for (const { type, object } of events) {
       if (type === "ERROR") {
-        this.#tell(changed);
+        if (changed.size > 0) this.#tell(changed);
         throw this.#failure(object);
       }
       const version = versionOf(object);
       if (type !== "BOOKMARK") this.#takeNode(type, object, changed);
       if (version !== undefined) this.#version = version;
     }
-    this.#tell(changed);
+    // Most batches are heartbeats, and wake nobody.
+    if (changed.size > 0) this.#tell(changed);
   }
 
   #takeNode(type: string, object: unknown, changed: Set<string>): void {
