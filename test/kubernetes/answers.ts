@@ -40,12 +40,21 @@ export const notFound = (name: string, kind = "nodes") =>
 
 export const unauthorized = () => new ApiFailure(401, "Unauthorized", "Unauthorized");
 
-export const forbidden = (user: string, verb: string, resource: string, name: string | undefined) =>
+export const forbidden = (user: string, verb: string, kind: string, name?: string, subresource?: string) => {
+  const what = subresource === undefined ? kind : `${kind}/${subresource}`;
+  const named = name === undefined ? "" : ` "${name}"`;
+  const text = `${kind}${named} is forbidden: User "${user}" cannot ${verb} resource "${what}" in API group "" at the cluster scope`;
+  return new ApiFailure(403, "Forbidden", text, { ...(name !== undefined && { name }), kind });
+};
+
+/** As priority and fairness has it. */
+export const tooManyRequests = (code: number) =>
   new ApiFailure(
-    403,
-    "Forbidden",
-    `${resource}${name === undefined ? "" : ` "${name}"`} is forbidden: User "${user}" cannot ${verb} resource "${resource}" in API group "" at the cluster scope`,
-    { ...(name !== undefined && { name }), kind: resource.replace(/\/.*/, "") },
+    code,
+    "TooManyRequests",
+    "too many requests, please try again later.",
+    { retryAfterSeconds: 1 },
+    { "retry-after": "1" },
   );
 
 export const unsupportedMediaType = () =>

@@ -1,15 +1,24 @@
 // A double of kube-apiserver for Nodes and Pods, over TLS and HTTP/2 (and 1.1), strict where the real one is: who may do what, content types, patch semantics,
 // resource versions, watches from a cache that forgets. What it answers was recorded of the real one; recorded.test.ts replays that against it, and
 // contract.ts holds for both.
-//
-// Run as a program it serves until it is killed, prints a line of JSON when it listens, and takes words on standard input:
-//   compact            forget the history
-//   forbid VERB … / allow    all requests of these verbs are refused to the user flannel
-//   tokens T=USER …    these tokens hold from now on
 
-import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import {
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { ApiFailure, forbidden, notFound, tooLarge, unauthorized, unsupportedMediaType } from "./answers.ts";
+import {
+  ApiFailure,
+  expired,
+  forbidden,
+  notFound,
+  tooLarge,
+  tooManyRequests,
+  unauthorized,
+  unsupportedMediaType,
+} from "./answers.ts";
 import { type NodeEvent, NodeStore, type StoreOptions } from "./node_store.ts";
 
 export interface ApiServerOptions extends StoreOptions {
@@ -19,8 +28,11 @@ export interface ApiServerOptions extends StoreOptions {
   readonly key: string;
   /** Authorities of client certificates, whose common name is the user. */
   readonly clientCa?: string;
-  /** Token → user. */
-  readonly tokens?: Readonly<Record<string, string>>;
+  /** Shared by servers of one cluster, as etcd is. */
+  readonly store?: NodeStore;
+  readonly gate?: Gate;
+  /** Every request goes here too. */
+  readonly asked?: Asked[];
   /** "namespace/name" → spec.nodeName. */
   readonly pods?: Readonly<Record<string, string>>;
   /** Milliseconds between bookmarks of a watch; the real one takes about a minute. */
@@ -28,6 +40,23 @@ export interface ApiServerOptions extends StoreOptions {
   /** How long a list waits for a version that is still to come; the real one takes 3 s. */
   readonly futureMs?: number;
 }
+
+/** Who is who, and what the user flannel may not do just now. */
+export interface Gate {
+  /** Token → user. */
+  tokens: ReadonlyMap<string, string>;
+  forbiddenVerbs: ReadonlySet<string>;
+  /** "429" or "503": every request of flannel is answered so, with a Retry-After of a second. */
+  overloaded?: number;
+}
+
+export const openGate = (): Gate => ({
+  tokens: new Map([
+    ["flannel-token", "flannel"],
+    ["admin-token", "admin"],
+  ]),
+  forbiddenVerbs: new Set(),
+});
 
 const MAX_BODY = 3 * 1024 * 1024;
 
@@ -43,20 +72,40 @@ export interface Asked {
   readonly body: string;
 }
 
+/** A request whose user is known. */
+export interface Question {
+  readonly user: string;
+  readonly method: string;
+  readonly url: string;
+  readonly contentType: string | undefined;
+  readonly userAgent: string | undefined;
+  readonly body: string;
+}
+
+type Answer =
+  | { readonly kind: "object"; readonly status: number; readonly object: object }
+  | { readonly kind: "watch"; readonly query: URLSearchParams };
+
+const object = (given: object, status = 200): Answer => ({ kind: "object", status, object: given });
+
 export class ApiServer implements AsyncDisposable {
   readonly store: NodeStore;
+  readonly gate: Gate;
   /** Every request so far. */
-  readonly asked: Asked[] = [];
+  readonly asked: Asked[];
   readonly #options: ApiServerOptions;
   readonly #server: ReturnType<typeof createSecureServer>;
   readonly #watches = new Set<() => void>();
-  tokens: ReadonlyMap<string, string>;
-  forbiddenVerbs: ReadonlySet<string> = new Set();
+  readonly #sessions = new Set<ServerHttp2Session>();
+  /** The watch cache begins with the server. */
+  readonly #cacheFrom: number;
 
   private constructor(options: ApiServerOptions) {
     this.#options = options;
-    this.store = new NodeStore(options);
-    this.tokens = new Map(Object.entries(options.tokens ?? {}));
+    this.store = options.store ?? new NodeStore(options);
+    this.gate = options.gate ?? openGate();
+    this.asked = options.asked ?? [];
+    this.#cacheFrom = this.store.version;
     const { certificate, key, clientCa } = options;
     this.#server = createSecureServer({
       cert: certificate,
@@ -66,6 +115,10 @@ export class ApiServer implements AsyncDisposable {
     });
     this.#server.on("request", (request, response) => void this.#serve(request, response));
     this.#server.on("sessionError", () => {});
+    this.#server.on("session", (session) => {
+      this.#sessions.add(session);
+      session.on("close", () => this.#sessions.delete(session));
+    });
   }
 
   static async start(options: ApiServerOptions): Promise<ApiServer> {
@@ -87,67 +140,78 @@ export class ApiServer implements AsyncDisposable {
     for (const end of [...this.#watches]) end();
   }
 
+  /** Ends at once, as one that is killed: connections break. */
+  crash(): void {
+    this.#server.close();
+    for (const session of this.#sessions) session.destroy();
+    for (const end of [...this.#watches]) end();
+  }
+
+  /** As SIGTERM: watches end, connections are asked to close, and then they are. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.endWatches();
-    this.#server.close();
+    for (const session of this.#sessions) session.goaway();
+    await Bun.sleep(20);
+    this.crash();
+  }
+
+  /** What the API says to anything but a watch. Throws ApiFailure. */
+  async answer({ user, method, url, contentType, userAgent, body }: Question): Promise<Answer> {
+    const { pathname, searchParams: query } = new URL(url, "https://server");
+    const target = targetOf(pathname);
+    const verb = verbOf(method, target, query);
+    this.asked.push({ user, verb, path: url, contentType, userAgent, body });
+    if (!target) throw new ApiFailure(404, "NotFound", "the server could not find the requested resource", {});
+    const resource = `${target.resource}${target.subresource === undefined ? "" : `/${target.subresource}`}`;
+    const { overloaded, forbiddenVerbs } = this.gate;
+    if (user === "flannel" && overloaded) throw tooManyRequests(overloaded);
+    const granted =
+      user === "admin" ||
+      (user === "flannel" && FLANNEL_RIGHTS.has(`${verb} ${resource}`) && !forbiddenVerbs.has(verb));
+    if (!granted) throw forbidden(user, verb, resource.replace(/\/.*/, ""), target.name, target.subresource);
+    if (target.resource === "pods") return object(this.#pod(target));
+    const name = target.name ?? "";
+    switch (verb) {
+      case "get":
+        return object(this.store.get(name));
+      case "list":
+        return object(await this.#list(query));
+      case "watch":
+        return { kind: "watch", query };
+      case "create":
+        return object(this.store.create(parsed(body)), 201);
+      case "delete":
+        return object(this.store.delete(name));
+      case "patch":
+        return object(this.store.patch(name, patchKind(contentType), parsed(body), target.subresource === "status"));
+      default: {
+        const message = "the server does not allow this method on the requested resource";
+        throw new ApiFailure(405, "MethodNotAllowed", message, {});
+      }
+    }
   }
 
   async #serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     response.on("error", () => {});
     try {
-      await this.#answer(request, response, await bodyOf(request));
+      const body = await bodyOf(request);
+      const { method, url, headers: given } = request;
+      const contentType = given["content-type"];
+      const userAgent = given["user-agent"];
+      const user = this.#userOf(request);
+      const answer = await this.answer({ user, method, url, contentType, userAgent, body });
+      if (answer.kind === "watch") await this.#watch(response, answer.query);
+      else send(response, answer.status, answer.object);
     } catch (error) {
       const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));
       send(response, failure.code, failure.status, failure.headers);
     }
   }
 
-  async #answer(request: Http2ServerRequest, response: Http2ServerResponse, body: string): Promise<void> {
-    const url = new URL(request.url, "https://server");
-    const user = this.#userOf(request);
-    const target = targetOf(url.pathname);
-    const verb = verbOf(request.method, target, url.searchParams);
-    const contentType = request.headers["content-type"];
-    this.asked.push({ user, verb, path: request.url, contentType, userAgent: request.headers["user-agent"], body });
-    if (!target) throw new ApiFailure(404, "NotFound", "the server could not find the requested resource", {});
-    const resource = `${target.resource}${target.subresource === undefined ? "" : `/${target.subresource}`}`;
-    const granted =
-      user === "admin" ||
-      (user === "flannel" && FLANNEL_RIGHTS.has(`${verb} ${resource}`) && !this.forbiddenVerbs.has(verb));
-    if (!granted) throw forbidden(user, verb, resource, target.name);
-    if (target.resource === "pods") return this.#pod(response, target);
-    const { name } = target;
-    switch (verb) {
-      case "get":
-        return send(response, 200, this.store.get(name ?? ""));
-      case "list":
-        return await this.#list(response, url.searchParams);
-      case "watch":
-        return await this.#watch(response, url.searchParams);
-      case "create":
-        return send(response, 201, this.store.create(parsed(body)));
-      case "delete":
-        return send(response, 200, this.store.delete(name ?? ""));
-      case "patch":
-        return send(
-          response,
-          200,
-          this.store.patch(name ?? "", patchKind(contentType), parsed(body), target.subresource === "status"),
-        );
-      default:
-        throw new ApiFailure(
-          405,
-          "MethodNotAllowed",
-          "the server does not allow this method on the requested resource",
-          {},
-        );
-    }
-  }
-
   #userOf(request: Http2ServerRequest): string {
     const [, token] = /^Bearer (.+)$/.exec(request.headers.authorization ?? "") ?? [];
     if (token !== undefined) {
-      const user = this.tokens.get(token);
+      const user = this.gate.tokens.get(token);
       if (user === undefined) throw unauthorized();
       return user;
     }
@@ -156,18 +220,18 @@ export class ApiServer implements AsyncDisposable {
     return String(shown?.subject?.CN ?? "system:anonymous");
   }
 
-  #pod(response: Http2ServerResponse, { namespace, name }: Target): void {
+  #pod({ namespace, name }: Target): object {
     const nodeName = this.#options.pods?.[`${namespace}/${name}`];
     if (nodeName === undefined) throw notFound(name ?? "", "pods");
-    send(response, 200, {
+    return {
       kind: "Pod",
       apiVersion: "v1",
       metadata: { namespace, name, resourceVersion: "1" },
       spec: { nodeName },
-    });
+    };
   }
 
-  async #list(response: Http2ServerResponse, query: URLSearchParams): Promise<void> {
+  async #list(query: URLSearchParams): Promise<object> {
     const asked = versionOf(query.get("resourceVersion"));
     if (asked !== undefined) await this.#untilVersion(asked);
     const items = this.store.all();
@@ -178,12 +242,12 @@ export class ApiServer implements AsyncDisposable {
       resourceVersion: `${this.store.version}`,
       ...(page.length < items.length && { continue: "more", remainingItemCount: items.length - page.length }),
     };
-    send(response, 200, {
+    return {
       kind: "NodeList",
       apiVersion: "v1",
       metadata,
       items: page.map(({ kind: _, apiVersion: __, ...item }) => item),
-    });
+    };
   }
 
   async #untilVersion(asked: number): Promise<void> {
@@ -205,6 +269,7 @@ export class ApiServer implements AsyncDisposable {
     } else {
       let missed: readonly NodeEvent[];
       try {
+        if (version < this.#cacheFrom) throw expired(version, this.#cacheFrom);
         missed = this.store.since(version);
       } catch (error) {
         if (error instanceof ApiFailure) say("ERROR", error.status);

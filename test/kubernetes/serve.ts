@@ -1,69 +1,138 @@
-// The API server's double as a program: `bun serve.ts OPTIONS` with the options of ApiServerOptions as JSON, certificate and key by path. It prints
-// {"port":N} when it listens, takes words on the file that `control` names (a FIFO), one command a line, and ends with SIGTERM as the real one does:
-// watches are ended first.
-//
-//   compact                         forget the history of changes
-//   forbid VERB … | allow           requests of these verbs are refused to the user flannel
-//   tokens TOKEN=USER …             these hold from now on, and no others
-//   end-watches
+// The API server's double as a program: `bun serve.ts OPTIONS`, a ServeOptions as JSON. Each of `hosts` is a server of one cluster, all over one store. What a
+// test does besides, as an administrator or as fate, goes over the UNIX socket `control`: requests of the API as the user admin, and POST /double/WORD with a
+// JSON body. It prints a line when it listens.
 
-import { readFileSync, writeFileSync } from "node:fs";
-import { ApiServer, type ApiServerOptions } from "./api_server.ts";
+import { readFileSync } from "node:fs";
+import { ApiFailure } from "./answers.ts";
+import { ApiServer, type ApiServerOptions, type Asked, openGate } from "./api_server.ts";
+import { heartbeat, madeNode } from "./made_nodes.ts";
+import { NodeStore } from "./node_store.ts";
 
-export interface ServeOptions extends Omit<ApiServerOptions, "certificate" | "key" | "clientCa"> {
+export interface ServeOptions extends Omit<ApiServerOptions, "certificate" | "key" | "clientCa" | "store" | "gate"> {
+  readonly hosts: readonly string[];
   readonly certFile: string;
   readonly keyFile: string;
-  readonly clientCaFile?: string;
-  /** Commands are read from this file as it grows. */
+  readonly clientCaFile: string;
   readonly control: string;
-  /** Requests are written to this file, a line of JSON each. */
-  readonly journal: string;
 }
 
-const POLL_MS = 20;
+/** What a test can do to the cluster. */
+export interface Fate {
+  /** Server i ends: all at once, or as one that is asked to. */
+  readonly stop: { readonly server: number; readonly crash: boolean };
+  readonly start: { readonly server: number };
+  /** The history of changes is forgotten. */
+  readonly compact: object;
+  readonly endWatches: object;
+  /** Requests of these verbs are refused to flannel. */
+  readonly forbid: { readonly verbs: readonly string[] };
+  readonly overload: { readonly code: number };
+  /** These tokens hold from now on, and no others. */
+  readonly tokens: Readonly<Record<string, string>>;
+  /** Nodes made-FROM and so on, of so many bytes each, spread over so many milliseconds. */
+  readonly fill: { readonly from: number; readonly count: number; readonly bytes: number; readonly overMs: number };
+  /** Nodes made-FROM and so on report that they are well, each once in `everyMs`; 0 ends it. */
+  readonly heartbeats: { readonly from: number; readonly count: number; readonly everyMs: number };
+  /** The requests since the last time this was asked. */
+  readonly asked: object;
+}
+
+const TICK_MS = 10;
 
 if (import.meta.main) {
   const options = JSON.parse(process.argv[2] ?? "{}") as ServeOptions;
-  const server = await ApiServer.start({
+  const store = new NodeStore(options);
+  const gate = openGate();
+  const asked: Asked[] = [];
+  const open = (host: string) =>
+    ApiServer.start({
+      ...options,
+      host,
+      store,
+      gate,
+      asked,
+      certificate: readFileSync(options.certFile, "utf8"),
+      key: readFileSync(options.keyFile, "utf8"),
+      clientCa: readFileSync(options.clientCaFile, "utf8"),
+    });
+  const servers: (ApiServer | undefined)[] = await Promise.all(options.hosts.map(open));
+  // Answers the administrator also while all servers are down.
+  const administrators = await ApiServer.start({
     ...options,
+    host: "127.0.0.1",
+    port: 0,
+    store,
+    gate,
     certificate: readFileSync(options.certFile, "utf8"),
     key: readFileSync(options.keyFile, "utf8"),
-    ...(options.clientCaFile !== undefined && { clientCa: readFileSync(options.clientCaFile, "utf8") }),
   });
-  process.stdout.write(`${JSON.stringify({ port: server.port })}\n`);
-  process.on("SIGTERM", () => {
-    server.endWatches();
-    setTimeout(() => process.exit(0), 50);
-  });
-  let done = 0;
-  setInterval(() => {
-    const lines = readFileSync(options.control, "utf8").split("\n").slice(0, -1);
-    for (const line of lines.slice(done)) obey(server, line.split(" "));
-    done = lines.length;
-    const asked = server.asked.splice(0);
-    if (asked.length > 0)
-      writeFileSync(options.journal, asked.map((each) => `${JSON.stringify(each)}\n`).join(""), { flag: "a" });
-  }, POLL_MS);
-}
+  let beating: ReturnType<typeof setInterval> | undefined;
 
-function obey(server: ApiServer, [word = "", ...rest]: readonly string[]): void {
-  switch (word) {
-    case "compact":
-      server.store.compact();
-      return;
-    case "forbid":
-      server.forbiddenVerbs = new Set(rest);
-      return;
-    case "allow":
-      server.forbiddenVerbs = new Set();
-      return;
-    case "tokens":
-      server.tokens = new Map(rest.map((pair) => pair.split("=") as [string, string]));
-      return;
-    case "end-watches":
-      server.endWatches();
-      return;
-    default:
-      throw new Error(`There is no command ${word}`);
-  }
+  const fate: { readonly [Word in keyof Fate]: (how: Fate[Word]) => unknown } = {
+    stop: async ({ server, crash }) => {
+      if (crash) servers[server]?.crash();
+      else await servers[server]?.[Symbol.asyncDispose]();
+      servers[server] = undefined;
+    },
+    start: async ({ server }) => {
+      servers[server] = await open(options.hosts[server] ?? "");
+    },
+    compact: () => store.compact(),
+    endWatches: () => {
+      for (const server of servers) server?.endWatches();
+    },
+    forbid: ({ verbs }) => {
+      gate.forbiddenVerbs = new Set(verbs);
+    },
+    overload: ({ code }) => {
+      gate.overloaded = code;
+    },
+    tokens: (tokens) => {
+      gate.tokens = new Map(Object.entries(tokens));
+    },
+    fill: async ({ from, count, bytes, overMs }) => {
+      const begun = performance.now();
+      for (let i = 0; i < count; i++) {
+        const aheadMs = (overMs * i) / count - (performance.now() - begun);
+        if (aheadMs > 1) await Bun.sleep(aheadMs);
+        store.create(madeNode(from + i, bytes) as Record<string, unknown>);
+      }
+    },
+    heartbeats: ({ from, count, everyMs }) => {
+      clearInterval(beating);
+      if (everyMs === 0) return;
+      const begun = performance.now();
+      let beaten = 0;
+      beating = setInterval(() => {
+        const due = ((performance.now() - begun) / everyMs) * count;
+        for (; beaten < due; beaten++) store.patch(`made-${from + (beaten % count)}`, "strategic", heartbeat(), true);
+      }, TICK_MS);
+    },
+    asked: () => asked.splice(0),
+  };
+
+  Bun.serve({
+    unix: options.control,
+    async fetch(request) {
+      const { pathname, search } = new URL(request.url);
+      const body = await request.text();
+      const word = /^\/double\/(\w+)$/.exec(pathname)?.[1];
+      try {
+        if (word !== undefined) {
+          const act = fate[word as keyof Fate] as ((how: unknown) => unknown) | undefined;
+          if (!act) return new Response(`There is no ${word}`, { status: 404 });
+          return Response.json((await act(JSON.parse(body))) ?? {});
+        }
+        const contentType = request.headers.get("content-type") ?? undefined;
+        const question = { user: "admin", method: request.method, url: `${pathname}${search}`, contentType, body };
+        const answer = await administrators.answer({ ...question, userAgent: undefined });
+        return answer.kind === "object" ? Response.json(answer.object, { status: answer.status }) : new Response();
+      } catch (error) {
+        const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));
+        return Response.json(failure.status, { status: failure.code });
+      }
+    },
+  });
+  process.on("SIGTERM", () => process.exit(0));
+  process.stdout.write("listening\n");
 }
