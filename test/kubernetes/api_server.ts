@@ -232,6 +232,13 @@ export class ApiServer implements AsyncDisposable {
   }
 
   async #list(query: URLSearchParams): Promise<object> {
+    // Nobody here reads page by page.
+    if (query.get("continue") !== null)
+      throw new ApiFailure(
+        410,
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result.",
+      );
     const asked = versionOf(query.get("resourceVersion"));
     if (asked !== undefined) await this.#untilVersion(asked);
     const items = this.store.all();
@@ -263,7 +270,7 @@ export class ApiServer implements AsyncDisposable {
     const bookmarks = query.get("allowWatchBookmarks") === "true" && !this.#options.flaws?.bookmarkMissing;
     response.writeHead(200, headers());
     const say = (type: string, object: object) => response.write(`${JSON.stringify({ type, object })}\n`);
-    if (version === 0) {
+    if (version === 0 || query.get("sendInitialEvents") === "true") {
       for (const object of this.store.all()) say("ADDED", object);
       if (bookmarks) say("BOOKMARK", bookmark(this.store.version, { "k8s.io/initial-events-end": "true" }));
     } else {
@@ -334,6 +341,13 @@ function versionOf(text: string | null): number | undefined {
   throw new ApiFailure(400, "BadRequest", `resourceVersion: Invalid value: "${text}": invalid resource version`);
 }
 
+const NO_INFO = Object.fromEntries(
+  [
+    ...["machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"],
+    ...["kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture"],
+  ].map((name) => [name, ""]),
+);
+
 function bookmark(version: number, annotations?: object): object {
   const metadata = { resourceVersion: `${version}`, ...(annotations && { annotations }) };
   return {
@@ -341,7 +355,7 @@ function bookmark(version: number, annotations?: object): object {
     apiVersion: "v1",
     metadata,
     spec: {},
-    status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } } },
+    status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } }, nodeInfo: NO_INFO },
   };
 }
 

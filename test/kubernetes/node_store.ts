@@ -97,7 +97,9 @@ export class NodeStore {
       status: status ? record(patched.status) : node.status,
     };
     checkCidrs(name, node.spec, next.spec);
-    if (same({ ...next, metadata: without(metadata) }, { ...node, metadata: without(node.metadata) })) return node;
+    const { spec, status: before } = node;
+    const old = { metadata: without(node.metadata), spec, status: before };
+    if (same({ ...next, metadata: without(metadata) }, old)) return node;
     return this.#write("MODIFIED", name, next);
   }
 
