@@ -18,6 +18,8 @@ export interface KubeClusterOptions {
   readonly pods?: Readonly<Record<string, string>>;
   readonly bookmarkMs?: number;
   readonly historyLength?: number;
+  /** How long a list waits for a version that is still to come. */
+  readonly futureMs?: number;
 }
 
 export interface NodeJson {

@@ -125,6 +125,16 @@ export class NodeStore {
     this.#history = [];
   }
 
+  /** Versions begin again, those of all nodes too. */
+  restore(version: number): void {
+    this.#history = [];
+    this.#version = version;
+    for (const [name, node] of this.#nodes) {
+      const metadata = { ...node.metadata, resourceVersion: `${version}` };
+      this.#nodes.set(name, { ...node, metadata });
+    }
+  }
+
   listen(listener: (event: NodeEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

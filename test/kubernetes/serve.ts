@@ -23,6 +23,8 @@ export interface Fate {
   readonly start: { readonly server: number };
   /** The history of changes is forgotten. */
   readonly compact: object;
+  /** As etcd after a backup was read back: what is there stays, versions begin again at `version`, and watches break. */
+  readonly restore: { readonly version: number };
   readonly endWatches: object;
   /** Requests of these verbs are refused to flannel. */
   readonly forbid: { readonly verbs: readonly string[] };
@@ -78,6 +80,11 @@ if (import.meta.main) {
       servers[server] = await open(options.hosts[server] ?? "");
     },
     compact: () => store.compact(),
+    restore: async ({ version }) => {
+      for (const server of servers) server?.crash();
+      store.restore(version);
+      for (const [i, host] of options.hosts.entries()) servers[i] = await open(host);
+    },
     endWatches: () => {
       for (const server of servers) server?.endWatches();
     },

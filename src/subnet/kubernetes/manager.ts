@@ -68,6 +68,8 @@ export class KubernetesManager implements SubnetManager {
   #fresh: KubeNode | undefined;
   /** What our annotations must say but for what an operator overwrites, since the lease was acquired. */
   #attributes: LeaseAttributes | undefined;
+  /** Whether the condition is said by now, and is to be kept. */
+  #saidReady = false;
   #toldWaiting: string | undefined;
 
   /** Owns `api`. */
@@ -126,6 +128,7 @@ export class KubernetesManager implements SubnetManager {
     const publicIp = publishedIp(node.annotations, attributes.publicIp);
     if (typeof publicIp === "string") throw new StoreError("invalid", this.description, publicIp);
     this.#attributes = attributes;
+    this.#saidReady = false;
     await this.#publish(node, signal);
     return { ...attributes, publicIp, key: formatLeaseKey(subnet), subnet, expiresAt: undefined };
   }
@@ -135,6 +138,7 @@ export class KubernetesManager implements SubnetManager {
     const { now = () => new Date(), nodeName } = this.#options;
     const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);
     this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+    this.#saidReady = true;
   }
 
   async *leaseSets(context: LeaseSetContext, signal: AbortSignal): AsyncGenerator<LeaseSet, void, undefined> {
@@ -166,6 +170,7 @@ export class KubernetesManager implements SubnetManager {
     void this.#startWatch();
     const { nodeName } = this.#options;
     const uid = this.#own?.uid;
+    let { epoch } = this.#watch;
     using news = this.#watch.subscribe();
     while (!signal.aborted) {
       const names = await news.next(signal);
@@ -175,7 +180,9 @@ export class KubernetesManager implements SubnetManager {
       if (!node || node.uid !== uid) return "lost";
       const before = this.#own;
       // A list from the server's cache may be older than our own patch.
-      if (before && isOlder(node.resourceVersion, before.resourceVersion)) continue;
+      const comparable = epoch === this.#watch.epoch;
+      if (before && comparable && isOlder(node.resourceVersion, before.resourceVersion)) continue;
+      epoch = this.#watch.epoch;
       this.#own = node;
       if (!sameSubnets(node, own.subnet)) return "lost";
       await this.#restore(node, signal);
@@ -284,7 +291,7 @@ export class KubernetesManager implements SubnetManager {
         this.#options.onEvent({ kind: "restored", what: `annotations of node ${node.name} (${what})` });
         await this.#publish(node, signal);
       }
-      if (this.#options.setCondition && node.networkUnavailable === "True") {
+      if (this.#saidReady && node.networkUnavailable === "True") {
         this.#options.onEvent({ kind: "restored", what: `the condition NetworkUnavailable of node ${node.name}` });
         const { now = () => new Date(), nodeName } = this.#options;
         const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);

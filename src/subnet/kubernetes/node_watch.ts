@@ -37,6 +37,7 @@ export class NodeWatch {
   #complete = false;
   #version: string | undefined;
   #tooLarge = 0;
+  #epoch = 0;
 
   constructor(options: NodeWatchOptions) {
     this.#options = options;
@@ -45,6 +46,11 @@ export class NodeWatch {
   /** By name; whole once `complete`. */
   get nodes(): ReadonlyMap<string, KubeNode> {
     return this.#nodes;
+  }
+
+  /** Another number when versions have begun again: those of before are not to be compared. */
+  get epoch(): number {
+    return this.#epoch;
   }
 
   get complete(): boolean {
@@ -71,6 +77,7 @@ export class NodeWatch {
         listed = true;
         for await (const events of this.#watch(signal)) {
           heard = true;
+          this.#tooLarge = 0;
           retry.succeeded(ACTIVITY);
           this.#take(events);
         }
@@ -78,6 +85,8 @@ export class NodeWatch {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof StoreError && error.reason === "compacted") listed = false;
+        if (error instanceof StoreError && /too large resource version/i.test(error.message)) this.#tooLarge++;
+        if (this.#tooLarge >= TOO_LARGE_TRIES) listed = false;
         await retry.failed(ACTIVITY, error, signal).catch((failure: unknown) => {
           if (!signal.aborted) throw failure;
         });
@@ -98,13 +107,9 @@ export class NodeWatch {
       if (node) nodes.set(node.name, node);
     };
     const known = this.#version ?? notOlderThan() ?? FROM_CACHE;
-    const from = this.#tooLarge >= TOO_LARGE_TRIES ? FROM_CACHE : known;
-    try {
-      this.#version = await api.listNodes(from, take, signal);
-    } catch (error) {
-      if (error instanceof StoreError && /too large resource version/i.test(error.message)) this.#tooLarge++;
-      throw error;
-    }
+    const anew = this.#tooLarge >= TOO_LARGE_TRIES;
+    this.#version = await api.listNodes(anew ? FROM_CACHE : known, take, signal);
+    if (anew) this.#epoch++;
     this.#tooLarge = 0;
     retry.succeeded(ACTIVITY);
     const changed = new Set<string>();
