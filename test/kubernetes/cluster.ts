@@ -184,6 +184,11 @@ export class KubeCluster implements AsyncDisposable {
     return ((await this.#ask("GET", "")) as { items: NodeJson[] }).items;
   }
 
+  /** A list of so many nodes, with its version. */
+  async list(limit: number): Promise<{ readonly metadata: { readonly resourceVersion: string } }> {
+    return (await this.#ask("GET", `?limit=${limit}`)) as { metadata: { resourceVersion: string } };
+  }
+
   async node(name: string): Promise<NodeJson> {
     return (await this.#ask("GET", `/${name}`)) as NodeJson;
   }
