@@ -1,5 +1,6 @@
 // The subnet manager that the flags name, with its events in the log.
 
+import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { ETCD_TIMING } from "../subnet/etcd/options.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
@@ -9,8 +10,17 @@ import type { SubnetEvent } from "../subnet/store_retry.ts";
 import type { Log } from "./log.ts";
 import type { StatusFile } from "./status_file.ts";
 
-/** The store that the flags name: a file, else etcd. */
+/** Kubernetes is no store of keys: kubectl shows and changes what a lease is there. */
+export function refuseKubernetes(): never {
+  const want =
+    "the embedded store or etcd; in Kubernetes a lease is a Node's pod CIDRs and annotations (kubectl get nodes -o yaml), and the configuration is the file " +
+    "of --net-config-path (the ConfigMap kube-flannel-cfg)";
+  throw new ConfigError([{ where: "--kube-subnet-mgr", got: "true", want }]);
+}
+
+/** The store that the flags name: a file, else etcd. Throws ConfigError for Kubernetes. */
 export function storeChoice(options: Options): StoreChoice {
+  if (options.kubeSubnetMgr) refuseKubernetes();
   if (options.storeFile !== "") return { kind: "embedded", path: options.storeFile };
   const { etcdEndpoints: endpoints, etcdDiscoverySrv: discoverySrv, etcdPrefix, etcdApi: api } = options;
   const tls = { caFile: options.etcdCafile, certFile: options.etcdCertfile, keyFile: options.etcdKeyfile };

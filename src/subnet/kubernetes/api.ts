@@ -7,6 +7,7 @@ import type { ClusterAccess } from "./access.ts";
 import { FetchTransport } from "./fetch_transport.ts";
 import { Http2Transport } from "./http2_transport.ts";
 import { JsonItems, JsonLines } from "./json_stream.ts";
+import { nodeParser } from "./node_json.ts";
 import type { ApiAnswer, ApiRequest, ApiTiming, ApiTransport } from "./transport.ts";
 
 /** One line of a watch: ADDED, MODIFIED, DELETED, BOOKMARK, ERROR. */
@@ -50,11 +51,14 @@ export class KubeApi implements Disposable {
     return await this.#json({ method: "PATCH", path, headers, body: JSON.stringify(patch) }, signal);
   }
 
-  /** All Nodes, one after another into `take`; resolves with the list's resourceVersion. `version` "0": as the server's cache has them. */
-  async listNodes(version: string, take: (node: unknown) => void, signal: AbortSignal): Promise<string> {
+  /**
+   * All Nodes, one after another into `take`, without status but for the one named `own`; resolves with the list's resourceVersion. `version` "0": as the
+   * server's cache has them.
+   */
+  async listNodes(version: string, own: string, take: (node: unknown) => void, signal: AbortSignal): Promise<string> {
     const query = `resourceVersion=${encodeURIComponent(version)}`;
     const answer = await this.#send({ method: "GET", path: `/api/v1/nodes?${query}`, headers: {} }, signal);
-    const items = new JsonItems();
+    const items = new JsonItems(nodeParser("value", own));
     return await this.#reading(async () => {
       for await (const chunk of answer.body) for (const item of items.take(chunk)) take(item);
       const list = items.rest();
@@ -64,9 +68,10 @@ export class KubeApi implements Disposable {
     });
   }
 
-  /** Changes of Nodes after `version`, a batch for each piece that arrives; ends when the server ends it, after about `seconds`. */
+  /** Changes of Nodes after `version`, a batch for each piece that arrives; without status as for a list; ends when the server ends it, after about `seconds`. */
   async *watchNodes(
     version: string,
+    own: string,
     seconds: number,
     signal: AbortSignal,
   ): AsyncGenerator<readonly WatchEvent[], void, undefined> {
@@ -77,7 +82,7 @@ export class KubeApi implements Disposable {
       watch: "true",
     });
     const answer = await this.#send({ method: "GET", path: `/api/v1/nodes?${query}`, headers: {} }, signal);
-    const lines = new JsonLines();
+    const lines = new JsonLines(nodeParser("object", own));
     const body = answer.body[Symbol.asyncIterator]();
     try {
       for (;;) {

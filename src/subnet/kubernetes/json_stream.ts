@@ -14,6 +14,10 @@ const MAX_VALUE_BYTES = 4 * 1024 * 1024;
 
 const decoder = new TextDecoder();
 
+export type ParseBytes = (bytes: Uint8Array) => unknown;
+
+const parseWhole: ParseBytes = (bytes) => JSON.parse(decoder.decode(bytes));
+
 /** Bytes that came, less those that are done with. */
 class Pending {
   bytes: Uint8Array = new Uint8Array(0);
@@ -39,6 +43,11 @@ class Pending {
 /** Values separated by newlines. Throws SyntaxError for a line that is no JSON. */
 export class JsonLines {
   readonly #pending = new Pending();
+  readonly #parse: ParseBytes;
+
+  constructor(parse: ParseBytes = parseWhole) {
+    this.#parse = parse;
+  }
 
   /** The values that are whole with this chunk. */
   *take(chunk: Uint8Array): Generator<unknown, void, undefined> {
@@ -48,7 +57,7 @@ export class JsonLines {
     let from = 0;
     let end = bytes.indexOf(NEWLINE, before);
     while (end >= 0) {
-      if (end > from) yield JSON.parse(decoder.decode(bytes.subarray(from, end)));
+      if (end > from) yield this.#parse(bytes.subarray(from, end));
       from = end + 1;
       end = bytes.indexOf(NEWLINE, from);
     }
@@ -62,6 +71,7 @@ export class JsonLines {
  */
 export class JsonItems {
   readonly #pending = new Pending();
+  readonly #parse: ParseBytes;
   /** The object without its items, piece by piece. */
   #frame = "";
   /** How many braces and brackets are open at `#at`. */
@@ -69,6 +79,10 @@ export class JsonItems {
   #at = 0;
   #inItems = false;
   #itemFrom = -1;
+
+  constructor(parse: ParseBytes = parseWhole) {
+    this.#parse = parse;
+  }
 
   /** The items that are whole with this chunk. Throws SyntaxError for an item that is no JSON. */
   *take(chunk: Uint8Array): Generator<unknown, void, undefined> {
@@ -94,7 +108,7 @@ export class JsonItems {
         this.#depth--;
         if (!this.#inItems) continue;
         if (this.#depth === 2 && this.#itemFrom >= 0) {
-          yield JSON.parse(decoder.decode(bytes.subarray(this.#itemFrom, i + 1)));
+          yield this.#parse(bytes.subarray(this.#itemFrom, i + 1));
           this.#itemFrom = -1;
           done = i + 1;
         } else if (this.#depth === 1) {

@@ -82,6 +82,7 @@ export class KubernetesManager implements SubnetManager {
     this.#retry = new StoreRetry(retry, random, onEvent);
     this.#watch = new NodeWatch({
       api,
+      own: options.nodeName,
       reader: this.#reader,
       retry: this.#retry,
       random,

@@ -14,7 +14,7 @@ export interface KubeNode {
   /** spec.podCIDRs, or spec.podCIDR where a server knows only that. */
   readonly podCidrs: readonly string[];
   readonly annotations: Annotations;
-  /** The condition NetworkUnavailable: "True", "False", …; undefined when nobody has set it. */
+  /** The condition NetworkUnavailable: "True", "False", …; undefined when nobody has set it, and of other nodes. */
   readonly networkUnavailable: string | undefined;
 }
 

@@ -22,6 +22,8 @@ const ACTIVITY = "watching nodes";
 export interface NodeWatchOptions {
   readonly api: KubeApi;
   readonly reader: NodeReader;
+  /** The Node whose condition is of interest. */
+  readonly own: string;
   readonly retry: StoreRetry;
   /** In [0, 1). */
   readonly random: () => number;
@@ -95,12 +97,12 @@ export class NodeWatch {
   }
 
   #watch(signal: AbortSignal): AsyncIterable<readonly WatchEvent[]> {
-    const { api, random, watchSeconds = WATCH_SECONDS } = this.#options;
-    return api.watchNodes(this.#version ?? FROM_CACHE, Math.ceil(watchSeconds * (1 + random())), signal);
+    const { api, own, random, watchSeconds = WATCH_SECONDS } = this.#options;
+    return api.watchNodes(this.#version ?? FROM_CACHE, own, Math.ceil(watchSeconds * (1 + random())), signal);
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { api, reader, retry, notOlderThan } = this.#options;
+    const { api, own, reader, retry, notOlderThan } = this.#options;
     const nodes = new Map<string, KubeNode>();
     const take = (value: unknown) => {
       const node = reader.read(value);
@@ -108,7 +110,7 @@ export class NodeWatch {
     };
     const known = this.#version ?? notOlderThan() ?? FROM_CACHE;
     const anew = this.#tooLarge >= TOO_LARGE_TRIES;
-    this.#version = await api.listNodes(anew ? FROM_CACHE : known, take, signal);
+    this.#version = await api.listNodes(anew ? FROM_CACHE : known, own, take, signal);
     if (anew) this.#epoch++;
     this.#tooLarge = 0;
     retry.succeeded(ACTIVITY);
