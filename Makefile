@@ -54,7 +54,7 @@ test: test-tools dist
 test-vm: test-tools build
 	@$(BUN) test/run.ts vm
 
-# Outages and silences at their true length: some forty minutes.
+# Outages and silences at their true length: some ninety minutes.
 test-long: test-tools build
 	@$(BUN) test/run.ts long
 
