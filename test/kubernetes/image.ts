@@ -15,8 +15,16 @@ const NAME = "localhost/flannel-ts:test";
 const BASE = "localhost/debian:bookworm-slim";
 /** An overlay cannot lie on another; vfs copies everything, and takes its time. */
 const DRIVER = run(`stat --file-system --format=%T ${tmpdir()}`).trim() === "overlayfs" ? "vfs" : "overlay";
+/** Of a tenth of a second each. */
+const CLEARING_ROUNDS = 100;
 /** A shell of the tests may raise limits only to what the machine lets it. */
 const LIMITS = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"];
+
+export interface ServiceAccount {
+  readonly host: string;
+  readonly port: string;
+  readonly directory: string;
+}
 
 /** A storage of its own, which goes with it. */
 export class Image implements Disposable {
@@ -34,9 +42,23 @@ export class Image implements Disposable {
     run(`${environment} ${MAKE_IMAGE} ${FLANNELD} ${NAME} ${machine === "aarch64" ? "arm64" : "amd64"} 2>&1`);
   }
 
-  /** Starts a container of the pod on a node; `places` are the node's own for paths of the host. */
-  start(node: Node, container: Container, set: DaemonSet, places: Readonly<Record<string, string>>): Program {
-    return node.spawn(["podman", ...this.#storage, "run", "--rm", ...this.#flags(container, set, places)]);
+  /** Starts a container of the pod on a node; `places` are the node's own for paths of the host. `account`: what kubelet adds, the API server and a folder with ca.crt and token. */
+  start(
+    node: Node,
+    container: Container,
+    set: DaemonSet,
+    places: Readonly<Record<string, string>>,
+    account?: ServiceAccount,
+  ): Program {
+    const added = account
+      ? [
+          `--env=KUBERNETES_SERVICE_HOST=${account.host}`,
+          `--env=KUBERNETES_SERVICE_PORT=${account.port}`,
+          `--volume=${account.directory}:/var/run/secrets/kubernetes.io/serviceaccount:ro`,
+        ]
+      : [];
+    const flags = this.#flags(container, set, places, `node${node.n}`);
+    return node.spawn(["podman", ...this.#storage, "run", "--rm", ...added, ...flags]);
   }
 
   async finished(node: Node, container: Container, set: DaemonSet, places: Readonly<Record<string, string>>) {
@@ -49,7 +71,7 @@ export class Image implements Disposable {
     return run(`podman ${this.#storage.join(" ")} ps --format '{{.Command}}'`);
   }
 
-  #flags(container: Container, set: DaemonSet, places: Readonly<Record<string, string>>): string[] {
+  #flags(container: Container, set: DaemonSet, places: Readonly<Record<string, string>>, nodeName: string): string[] {
     const { securityContext: security, command: [program = "", ...args] = [], env = [] } = container;
     const { add = [], drop = [] } = security?.capabilities ?? {};
     const volumes = new Map(set.spec?.template.spec?.volumes?.map((volume) => [volume.name, volume]));
@@ -66,7 +88,7 @@ export class Image implements Disposable {
       ...(security?.allowPrivilegeEscalation === false ? ["--security-opt=no-new-privileges"] : []),
       ...drop.map((name) => `--cap-drop=${name}`),
       ...add.map((name) => `--cap-add=${name}`),
-      ...env.map(({ name, value }) => `--env=${name}=${value ?? "node"}`),
+      ...env.map(({ name, value }) => `--env=${name}=${value ?? nodeName}`),
       ...mounts,
       `--entrypoint=${program}`,
       NAME,
@@ -77,6 +99,11 @@ export class Image implements Disposable {
   [Symbol.dispose](): void {
     // Containers outlive the podman that started them.
     run(`podman ${this.#storage.join(" ")} rm --all --force --time=0 >/dev/null 2>&1 || true`);
+    // conmon, when its container is gone, calls podman to clear up, which mounts the storage once more: what is mounted then goes in a later round.
+    const mounts = `grep -o ' ${this.directory}[^ ]*' /proc/mounts | sort -r`;
+    run(`for i in $(seq ${CLEARING_ROUNDS}); do
+      ${mounts} | xargs -r umount --lazy; rm -rf ${this.directory} 2>/dev/null && break; sleep 0.1
+    done`);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
