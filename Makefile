@@ -9,7 +9,7 @@ SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools bench-tools clean
 
 all: build
 
@@ -61,7 +61,7 @@ test-long: test-tools build
 demo: tools build
 	@dist/flannelctl lab demo
 
-bench: tools build
+bench: bench-tools build
 	@$(BUN) bench/run.ts
 
 # docs/flags.md from the flag table.
@@ -76,11 +76,14 @@ proto: node_modules/.installed
 wasm: node_modules/.installed
 	@$(BUN) src/dataplane/checksum_generate.ts
 
+bench-tools: tools
+	@packaging/install-tools.sh iperf3 ethtool iptables etcd etcdctl curl /usr/lib/cni/bridge
+
 tools:
 	@packaging/install-tools.sh ip bridge ping nsenter unshare setpriv mount tc
 
 test-tools: tools
-	@packaging/install-tools.sh iperf3 strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
+	@packaging/install-tools.sh iperf3 ethtool strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
 	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock
 
 clean:

@@ -2,6 +2,7 @@
 
 import type { Stores } from "./leases.ts";
 import type { Table } from "./table.ts";
+import type { ThroughputOptions } from "./throughput/options.ts";
 
 export interface Bench {
   /** The flanneld to measure. */
@@ -11,6 +12,8 @@ export interface Bench {
   /** Samples of what takes a second or less; what takes longer takes fewer. */
   readonly runs: number;
   readonly stores: Stores;
+  /** For that benchmark alone. */
+  readonly throughput: ThroughputOptions;
   readonly signal: AbortSignal;
   /** A line of progress. */
   readonly say: (text: string) => void;

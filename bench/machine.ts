@@ -83,7 +83,8 @@ async function busyShare(ms: number): Promise<number> {
   return total === 0 ? 0 : 1 - (after.idle - before.idle) / total;
 }
 
-function readTimes(): { idle: number; total: number } {
+/** Jiffies of all cores since boot. */
+export function readTimes(): { readonly idle: number; readonly total: number } {
   const line = readFileSync("/proc/stat", "utf8").split("\n", 1)[0] ?? "";
   const times = line.split(/\s+/).slice(1, 9).map(Number);
   return { idle: (times[3] ?? 0) + (times[4] ?? 0), total: times.reduce((sum, each) => sum + each, 0) };

@@ -346,6 +346,11 @@ export class Underlay implements AsyncDisposable {
     this.#switch.run(`bridge link set dev ${port} state 3`);
   }
 
+  /** Runs shell commands in the switch, where node n's port is p<n>. */
+  onSwitch(commands: string): string {
+    return this.#switch.run(commands);
+  }
+
   get cluster(): EtcdCluster {
     if (!this.#cluster) throw new Error("The store is no etcd cluster");
     return this.#cluster;
