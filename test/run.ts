@@ -15,7 +15,7 @@ interface Run {
 }
 
 /** What is about one store, or about no flanneld on nodes of the test's. */
-const OF_ONE_STORE = /^(etcd_|kube|interop|lab|plan|side_by_side|hostile|docker_host|faults|names)/;
+const OF_ONE_STORE = /^(etcd_|kube|interop|lab|plan|side_by_side|hostile|docker_host|faults|names|throughput)/;
 
 /** All tests that take whatever store there is. */
 function withKubernetes(): Run {

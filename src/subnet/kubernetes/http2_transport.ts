@@ -3,6 +3,7 @@
 
 import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { Http2Session, SessionEnded } from "../http2_session.ts";
+import { Inbox } from "../inbox.ts";
 import { StoreError } from "../store_error.ts";
 import { untilAborted } from "../until_aborted.ts";
 import type { ClusterAccess } from "./access.ts";
@@ -94,6 +95,8 @@ export class Http2Transport implements ApiTransport {
     const abort = () => stream.destroy(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     stream.once("close", () => signal.removeEventListener("abort", abort));
+    // From the beginning: a short answer is whole and its stream closed before anybody asks for its body.
+    const inbox = bodyOf(stream, session);
     const { requestMs } = this.#timing;
     const timer = setTimeout(() => {
       const text = `cannot use the API server at ${this.#access.server}: no answer within ${requestMs / 1_000} s`;
@@ -107,7 +110,7 @@ export class Http2Transport implements ApiTransport {
           const value = head[name];
           return Array.isArray(value) ? value[0] : value;
         },
-        body: this.#body(stream, session, signal),
+        body: this.#body(stream, inbox, signal),
       };
     } finally {
       clearTimeout(timer);
@@ -116,13 +119,15 @@ export class Http2Transport implements ApiTransport {
 
   async *#body(
     stream: ClientHttp2Stream,
-    session: Http2Session,
+    inbox: Inbox<Uint8Array>,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     try {
-      for await (const chunk of stream) {
-        session.received();
-        yield chunk as Uint8Array;
+      for (;;) {
+        await inbox.filled();
+        const chunks = inbox.take();
+        if (chunks === "ended") return;
+        yield* chunks;
       }
     } catch (error) {
       signal.throwIfAborted();
@@ -137,6 +142,26 @@ export class Http2Transport implements ApiTransport {
     const cause = error instanceof Error ? error.message : String(error);
     return new StoreError("unreachable", server, `cannot use the API server at ${server}: ${cause}`, { cause: error });
   }
+}
+
+/** What comes on a stream, for whoever takes it. The window of HTTP/2 bounds how much that is. */
+function bodyOf(stream: ClientHttp2Stream, session: Http2Session): Inbox<Uint8Array> {
+  const inbox = new Inbox<Uint8Array>();
+  stream.on("data", (chunk: Uint8Array) => {
+    session.received();
+    inbox.push(chunk);
+  });
+  let whole = false;
+  const fail = (error: Error) => {
+    if (!whole) inbox.fail(error);
+  };
+  stream.once("end", () => {
+    whole = true;
+    inbox.end();
+  });
+  stream.once("error", fail);
+  stream.once("close", () => fail(new SessionEnded("the connection ended in the middle of an answer")));
+  return inbox;
 }
 
 function headOf(stream: ClientHttp2Stream, body: string | undefined): Promise<IncomingHttpHeaders> {
