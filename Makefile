@@ -11,7 +11,7 @@ WORKERS := src/packet_loop/worker.ts
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs proto wasm tools test-tools bench-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs kubernetes image proto wasm tools test-tools bench-tools clean
 
 all: build
 
@@ -56,7 +56,7 @@ test: test-tools dist
 test-vm: test-tools build
 	@$(BUN) test/run.ts vm
 
-# Outages and silences at their true length: some forty minutes.
+# Outages and silences at their true length: some ninety minutes.
 test-long: test-tools build
 	@$(BUN) test/run.ts long
 
@@ -69,6 +69,18 @@ bench: bench-tools build
 # docs/flags.md from the flag table.
 docs: node_modules/.installed
 	@$(BUN) src/config/flag_reference.ts > docs/flags.md
+
+# The manifest, the kustomize base and the table of values, from the objects and values of an installation.
+kubernetes: node_modules/.installed
+	@mkdir -p packaging/kubernetes/base
+	@$(BUN) src/ctl/install/generate.ts
+
+# The image for Kubernetes, by podman, buildah or docker. For another architecture: ARCH=arm64 FLANNELD=path/of/its/flanneld.
+IMAGE ?= flannel-ts:$(VERSION)
+ARCH ?= $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
+FLANNELD ?= dist/flanneld
+image: $(FLANNELD)
+	@packaging/kubernetes/make-image.sh $(FLANNELD) $(IMAGE) $(ARCH)
 
 # etcd's messages from etcd's own definitions.
 proto: node_modules/.installed
@@ -86,7 +98,8 @@ tools:
 
 test-tools: tools
 	@packaging/install-tools.sh iperf3 ethtool strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
-	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tshark tcpdump wg
+	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tshark tcpdump wg kubectl mmdebstrap go \
+	  /usr/share/gocode/src/github.com/Masterminds/sprig /usr/share/gocode/src/sigs.k8s.io/yaml
 
 clean:
 	rm -rf dist node_modules

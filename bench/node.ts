@@ -42,7 +42,10 @@ export class Daemon implements AsyncDisposable {
     ];
     this.startedAt = now();
     this.#child = inNamespace(node.namespace.path, () =>
-      Bun.spawn(command, { stdio: ["ignore", "ignore", Bun.file(this.#log)] }),
+      Bun.spawn(command, {
+        stdio: ["ignore", "ignore", Bun.file(this.#log)],
+        env: { ...process.env, ...node.environment },
+      }),
     );
     this.pid = this.#child.pid;
   }
@@ -73,6 +76,7 @@ export class BenchNode implements Disposable {
   readonly store = join(this.directory, "store.db");
   /** How flanneld is told of its store: the embedded one of `store`, unless this is changed. */
   storeFlags: readonly string[] = [`--store-file=${this.store}`];
+  environment: Readonly<Record<string, string>> = {};
   /** Further flags. */
   flags: readonly string[] = [];
 

@@ -18,6 +18,7 @@ import { drift } from "./drift.ts";
 import { etcd } from "./etcd.ts";
 import { events } from "./events.ts";
 import { interop } from "./interop.ts";
+import { kubernetes } from "./kubernetes.ts";
 import { Stores } from "./leases.ts";
 import { describeMachine, lookAtMachine } from "./machine.ts";
 import { repair } from "./repair.ts";
@@ -36,6 +37,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   repair,
   drift,
   etcd,
+  kubernetes,
   interop,
   cni,
   throughput,

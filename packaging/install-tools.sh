@@ -26,6 +26,11 @@ package() {
     *:ping) echo iputils ;;
     *:nft) echo nftables ;;
     *:ctr) echo containerd ;;
+    apt-get:kubectl) echo kubernetes-client ;;
+    apt-get:go) echo golang-go ;;
+    *:go) echo golang ;;
+    apt-get:*/Masterminds/sprig) echo golang-github-masterminds-sprig-dev ;;
+    apt-get:*/sigs.k8s.io/yaml) echo golang-k8s-sigs-yaml-dev ;;
     *:/usr/lib/cni/*) echo containernetworking-plugins ;;
     apt-get:busybox-static) echo busybox-static ;;
     *:busybox-static) echo busybox ;;

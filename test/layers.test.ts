@@ -107,7 +107,7 @@ function importViolations(path: string, specifier: string): string[] {
     return layer?.side === "pure" && runtime ? [`${path}: imports ${specifier}, but a pure folder does no I/O`] : [];
   }
   const target = normalize(join(dirname(path), specifier));
-  if (!/\.(?:ts|json)$/.test(target)) return [`${path}: imports ${specifier} without its ending`];
+  if (!/\.(?:ts|json|yaml)$/.test(target)) return [`${path}: imports ${specifier} without its ending`];
   if (layer === undefined || (layer.side === "program" && layer.mayImport.length === 0)) return [];
   const targetFolder = target.split("/")[0] ?? "";
   const allowed = targetFolder === folder || layer.mayImport.includes(targetFolder);

@@ -4,7 +4,6 @@
 import type { Flag } from "./flag.ts";
 import { compileGoPattern } from "./go_pattern.ts";
 
-const NO_KUBERNETES = { use: "notice", say: "no effect: this version has no Kubernetes store yet" } as const;
 const GO_SOURCES = { use: "notice", say: "no effect: it names source files of the Go program" } as const;
 
 const MAX_PORT = 65535;
@@ -124,10 +123,6 @@ export const FLAGS = [
     group: "Kubernetes",
     kind: "boolean",
     default: false,
-    later: {
-      use: "fault",
-      say: "an etcd store (--etcd-endpoints) or --store-file=PATH, since this version has no Kubernetes store yet",
-    },
     help: "take subnets from the pod CIDRs of Kubernetes nodes, and publish leases as annotations",
   },
   {
@@ -136,7 +131,6 @@ export const FLAGS = [
     kind: "text",
     value: "URL",
     default: "",
-    later: NO_KUBERNETES,
     help: "API server; not needed inside a pod",
   },
   {
@@ -145,7 +139,6 @@ export const FLAGS = [
     kind: "text",
     value: "PATH",
     default: "",
-    later: NO_KUBERNETES,
     help: "how to reach the API server from outside a pod",
   },
   {
@@ -155,7 +148,6 @@ export const FLAGS = [
     value: "PREFIX",
     default: "flannel.alpha.coreos.com",
     check: (text) => (text.split("/").length > 2 ? "a prefix with one slash at most" : undefined),
-    later: NO_KUBERNETES,
     help: "start of the annotations' names; a hyphen is put between when it ends in neither / nor -",
   },
   {
@@ -164,7 +156,6 @@ export const FLAGS = [
     kind: "text",
     value: "PATH",
     default: "/etc/kube-flannel/net-conf.json",
-    later: NO_KUBERNETES,
     help: "the network configuration",
   },
   {
@@ -172,7 +163,6 @@ export const FLAGS = [
     group: "Kubernetes",
     kind: "boolean",
     default: true,
-    later: NO_KUBERNETES,
     help: "set the node's condition NetworkUnavailable to false once flannel is up",
   },
   {

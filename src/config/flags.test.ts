@@ -191,17 +191,27 @@ test("etcd's flags beside a store file get a notice", () => {
   ]);
 });
 
-describe("flags whose part is not built yet", () => {
-  test("a Kubernetes store is refused, since another store would be another network", () => {
-    const want =
-      "an etcd store (--etcd-endpoints) or --store-file=PATH, since this version has no Kubernetes store yet";
-    expect(faults(["--kube-subnet-mgr"])).toEqual([`--kube-subnet-mgr: got "true", want ${want}`]);
-    expect(faults([STORE, "--kube-subnet-mgr"])).toEqual([`--kube-subnet-mgr: got "true", want ${want}`]);
+describe("one store", () => {
+  test("two are refused, since they would be two networks", () => {
+    const want = "it or --store-file: two stores are two networks";
+    expect(faults([STORE, "--kube-subnet-mgr"])).toEqual([`--kube-subnet-mgr: got true, want ${want}`]);
   });
 
   test.each([
+    [["--kube-subnet-mgr", "--kubeconfig-file=/x"], []],
+    [["--kube-subnet-mgr", "--etcd-prefix=/x"], ["--etcd-prefix: no effect: --kube-subnet-mgr names the store"]],
+    [
+      ["--kubeconfig-file=/x", "--net-config-path=/y"],
+      ["--kubeconfig-file, --net-config-path: no effect without --kube-subnet-mgr"],
+    ],
+  ])("flags of another get a notice: %j", (args, notices) => {
+    expect(parseFlags(args, {})).toMatchObject({ kind: "run", notices });
+  });
+});
+
+describe("flags whose part is not built yet", () => {
+  test.each([
     ["--ip-blackhole-route", "no effect: this version writes no blackhole route yet"],
-    ["--kubeconfig-file=/x", "no effect: this version has no Kubernetes store yet"],
     ["--vmodule=a=1", "no effect: it names source files of the Go program"],
   ])("%s gets a notice", (flag, notice) => {
     const { notices } = run([flag]);

@@ -57,9 +57,21 @@ export function parseFlags(
   const options = values as Options;
   if (options.version && commandLine.faults.length === 0) return { kind: "version" };
   faults.push(...etcdFaults(options));
-  const unused = flags.filter((flag) => flag.group === "etcd" && origins[optionName(flag)] !== "default");
-  if (options.storeFile !== "" && unused.length > 0)
-    notices.push(`${unused.map(({ name }) => `--${name}`).join(", ")}: no effect: --store-file names the store`);
+  const { storeFile, kubeSubnetMgr } = options;
+  if (storeFile !== "" && kubeSubnetMgr)
+    faults.push({ where: "--kube-subnet-mgr", got: "true", want: "it or --store-file: two stores are two networks" });
+  const given = (group: string) =>
+    flags
+      .filter((flag) => flag.group === group && origins[optionName(flag)] !== "default")
+      .map(({ name }) => `--${name}`);
+  const etcd = given("etcd");
+  if (etcd.length > 0 && (storeFile !== "" || kubeSubnetMgr))
+    notices.push(
+      `${etcd.join(", ")}: no effect: --${kubeSubnetMgr ? "kube-subnet-mgr" : "store-file"} names the store`,
+    );
+  const kubernetes = given("Kubernetes").filter((name) => name !== "--kube-subnet-mgr");
+  if (kubernetes.length > 0 && !kubeSubnetMgr)
+    notices.push(`${kubernetes.join(", ")}: no effect without --kube-subnet-mgr`);
   if (faults.length > 0) throw new ConfigError(faults);
   return { kind: "run", options, origins: origins as Record<keyof Options, Origin>, notices };
 }

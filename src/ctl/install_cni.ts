@@ -15,6 +15,7 @@ interface Flags {
   readonly confDir: string;
   /** A file, false for --no-conf, true when neither was said. */
   readonly conf: string | boolean;
+  readonly plugins: boolean;
   readonly cniVersions: boolean;
   readonly force: boolean;
   readonly uninstall: boolean;
@@ -34,7 +35,12 @@ export function installCni(program: Command, session: Session): void {
       ),
     )
     .option("--no-conf", "leave configurations alone")
-    .option("--cni-versions", "let newer runtimes use newer CNI versions, with STATUS and GC, up to 1.1.0", false)
+    .option("--no-plugins", "leave plugins alone")
+    .option(
+      "--cni-versions",
+      "let newer runtimes use newer CNI versions, with STATUS and GC, up to 1.1.0, as far as the plugins there have them",
+      false,
+    )
     .option("--force", "also replace plugins and configurations of others", false)
     .option("--uninstall", "remove what this command installed", false)
     .option("--json", "for programs", false)
@@ -48,8 +54,8 @@ export function installCni(program: Command, session: Session): void {
 
 async function perform(flags: Flags, session: Session): Promise<number> {
   const conf = typeof flags.conf === "string" ? flags.conf : undefined;
-  if (flags.cniVersions && (conf !== undefined || flags.conf === false)) {
-    throw new UsageError("cannot use --cni-versions with --conf or --no-conf: it is about the usual configuration");
+  if (flags.cniVersions && flags.conf === false) {
+    throw new UsageError("cannot use --cni-versions with --no-conf: it is about the configuration");
   }
   const { executableOf, installPlugins, removePlugins } = await import("./install_cni/plugins.ts");
   const { installConf, removeConf } = await import("./install_cni/conf.ts");
@@ -59,9 +65,9 @@ async function perform(flags: Flags, session: Session): Promise<number> {
   try {
     if (flags.uninstall) {
       if (flags.conf !== false) actions.push(...removeConf(confDir, conf));
-      actions.push(...removePlugins(binDir));
+      if (flags.plugins) actions.push(...removePlugins(binDir));
     } else {
-      actions.push(...installPlugins(executableOf(process.execPath), binDir, force));
+      if (flags.plugins) actions.push(...installPlugins(executableOf(process.execPath), binDir, force));
       if (flags.conf !== false)
         actions.push(installConf({ binDir, confDir, file: conf, newVersions: flags.cniVersions, force }));
     }

@@ -6,6 +6,7 @@ import { ConfigError, faultLine } from "../config/fault.ts";
 import { certs } from "./certs.ts";
 import { config } from "./config.ts";
 import { inputOf } from "./input.ts";
+import { install, uninstall } from "./install.ts";
 import { installCni } from "./install_cni.ts";
 import { ipam } from "./ipam.ts";
 import { lab } from "./lab.ts";
@@ -28,6 +29,8 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   lease,
   migrate,
   ipam,
+  install,
+  uninstall,
   installCni,
   certs,
   lab,

@@ -6,6 +6,13 @@ import { addStoreOptions, configKey, storeChoiceOf } from "./store_options.ts";
 const CERTIFICATE = { etcdCertfile: "c.pem", etcdKeyfile: "k.pem" };
 
 describe("storeChoiceOf", () => {
+  test.each([
+    [{ kubeSubnetMgr: true }, {}],
+    [{}, { FLANNELD_KUBE_SUBNET_MGR: "true" }],
+  ])("Kubernetes is answered with where its leases are: %j %j", (flags, environment) => {
+    expect(() => storeChoiceOf(flags, environment)).toThrow(/--kube-subnet-mgr: .*kubectl get nodes -o yaml/);
+  });
+
   test("without anything it is flanneld's default, etcd on this machine", () => {
     const choice = storeChoiceOf({}, {});
     expect(choice).toMatchObject({ kind: "etcd", api: "auto", etcd: { prefix: "/coreos.com/network", username: "" } });

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { defaultText, environmentName, type Flag } from "../config/flag.ts";
 import { FLAGS } from "../config/flag_table.ts";
 import { parseFlags } from "../config/flags.ts";
-import { storeChoice } from "../daemon/open_manager.ts";
+import { refuseKubernetes, storeChoice } from "../daemon/open_manager.ts";
 import { openRegistry, type StoreChoice } from "../subnet/open.ts";
 import type { Registry } from "../subnet/registry.ts";
 import { StoreError } from "../subnet/store_error.ts";
@@ -38,6 +38,8 @@ export function addStoreOptions(command: Command, { prefix = "", without = [] as
     const value = flag.kind === "choice" ? flag.choices.join("|") : (flag.value ?? "TEXT");
     command.addOption(new Option(`--${prefix}${flag.name} <${value}>`, helpOf(flag, prefix)).helpGroup(group));
   }
+  // Understood, to say why not.
+  if (prefix === "") command.addOption(new Option("--kube-subnet-mgr").hideHelp());
 }
 
 function storeFlags(without: readonly Name[] = []): Flag[] {
@@ -57,6 +59,7 @@ function helpOf(flag: Flag, prefix: string): string {
  * wrong.
  */
 export function storeChoiceOf(flags: StoreFlags, environment: Environment, prefix = ""): StoreChoice {
+  if (flags.kubeSubnetMgr === true || environment.FLANNELD_KUBE_SUBNET_MGR === "true") refuseKubernetes();
   const args = storeFlags().flatMap(({ name }) => {
     const given = flags[camelCase(`${prefix}${name}`)] ?? flags[camelCase(name)];
     return typeof given === "string" ? [`--${name}=${given}`] : [];

@@ -6,7 +6,7 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Driver } from "../kernel/driver.ts";
 import { Reconciler } from "../kernel/reconciler.ts";
 import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
-import { SysctlDriver } from "../kernel/sysctl.ts";
+import { HOST_PROC_SYS, PROC_SYS, SysctlDriver } from "../kernel/sysctl.ts";
 import type { Route } from "../state/object.ts";
 import { type FirewallFacts, ownNetworks, type RuleChoice, ruleDrivers } from "./firewall.ts";
 import type { Log } from "./log.ts";
@@ -55,7 +55,9 @@ export class Kernel implements Disposable {
     onTroubles: (count: number) => void,
   ) {
     this.nexthopObjects = nexthopObjects;
-    const sysctls = new SysctlDriver(SYSCTL_PERIOD_MS);
+    const sysctls = new SysctlDriver(SYSCTL_PERIOD_MS, PROC_SYS, (words) =>
+      log.warn(`${words}; done without; mount the host's /proc/sys/net at ${HOST_PROC_SYS}/net`),
+    );
     const rtnetlink = new RtnetlinkDriver({
       ownership: { links, networks },
       nexthopObjects,

@@ -1,5 +1,6 @@
 // The subnet manager that the flags name, with its events in the log.
 
+import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { ETCD_TIMING } from "../subnet/etcd/options.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
@@ -9,8 +10,17 @@ import type { SubnetEvent } from "../subnet/store_retry.ts";
 import type { Log } from "./log.ts";
 import type { StatusFile } from "./status_file.ts";
 
-/** The store that the flags name: a file, else etcd. */
+/** Kubernetes is no store of keys: kubectl shows and changes what a lease is there. */
+export function refuseKubernetes(): never {
+  const want =
+    "the embedded store or etcd; in Kubernetes a lease is a Node's pod CIDRs and annotations (kubectl get nodes -o yaml), and the configuration is the file " +
+    "of --net-config-path (the ConfigMap kube-flannel-cfg)";
+  throw new ConfigError([{ where: "--kube-subnet-mgr", got: "true", want }]);
+}
+
+/** The store that the flags name: a file, else etcd. Throws ConfigError for Kubernetes. */
 export function storeChoice(options: Options): StoreChoice {
+  if (options.kubeSubnetMgr) refuseKubernetes();
   if (options.storeFile !== "") return { kind: "embedded", path: options.storeFile };
   const { etcdEndpoints: endpoints, etcdDiscoverySrv: discoverySrv, etcdPrefix, etcdApi: api } = options;
   const tls = { caFile: options.etcdCafile, certFile: options.etcdCertfile, keyFile: options.etcdKeyfile };
@@ -25,6 +35,18 @@ export async function openManager(
   status: StatusFile,
   signal: AbortSignal,
 ): Promise<SubnetManager> {
+  const onEvent = (kind: string) => (event: SubnetEvent) => {
+    const started = status.status.phase !== "config";
+    logEvent(log, event, started);
+    if (event.kind === "waiting") status.set({ phase: status.status.phase, cause: event.reason });
+    if (event.kind === "store failing" && !started) status.set({ phase: "config", cause: event.error.message });
+    if (event.kind === "store failing") setStore(status, kind, false);
+    if (event.kind === "store recovered") setStore(status, kind, true);
+  };
+  if (options.kubeSubnetMgr) {
+    const { openKubernetes } = await import("./open_kubernetes.ts");
+    return await openKubernetes(options, onEvent("kubernetes"), signal);
+  }
   const registry = await openRegistry(storeChoice(options), signal);
   const ttlMs = options.leaseTtl * 1_000;
   const marginMs = options.subnetLeaseRenewMargin * 60_000;
@@ -32,13 +54,7 @@ export async function openManager(
     ttlMs,
     lossGraceMs: options.storeLossGrace * 1_000,
     renewMarginMs: Math.min(marginMs, ttlMs / 2), // a lifetime of seconds is renewed at its half
-    onEvent: (event) => {
-      const started = status.status.phase !== "config";
-      logEvent(log, event, started);
-      if (event.kind === "store failing" && !started) status.set({ phase: "config", cause: event.error.message });
-      if (event.kind === "store failing") setStore(status, registry.kind, false);
-      if (event.kind === "store recovered") setStore(status, registry.kind, true);
-    },
+    onEvent: onEvent(registry.kind),
   });
 }
 
@@ -75,6 +91,12 @@ function logEvent(log: Log, event: SubnetEvent, started: boolean): void {
       return;
     case "renewed":
       log.info(`Lease renewed: ${event.key}`);
+      return;
+    case "waiting":
+      log.warn(`waiting: ${event.reason}`);
+      return;
+    case "restored":
+      log.warn(`somebody changed ${event.what}: written again`);
       return;
   }
 }

@@ -75,6 +75,7 @@ export async function run(options: Options, version: string, log: Log, signal: A
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
     const before = readBefore(options.subnetFile, log);
+    const here = await withWishes(options, manager, signal);
     const firewall = {
       choice: rules,
       facts: firewallFacts,
@@ -92,7 +93,7 @@ export async function run(options: Options, version: string, log: Log, signal: A
     using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);
-    await work({ options, log, signal, status, manager, plan, rules, host, kernel }, previous);
+    await work({ options: here, log, signal, status, manager, plan, rules, host, kernel }, previous);
     status.set({ phase: "stopping" });
   } catch (error) {
     if (signal.aborted) return status.set({ phase: "stopping" });
@@ -131,7 +132,7 @@ async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> 
     log.info(`Lease acquired: ${subnetText(own.subnet)}`);
     if (held && !Bun.deepEquals(held, own.subnet)) {
       log.error(
-        `this node's subnet is now ${subnetText(own.subnet)}, no longer ${subnetText(held)}, which another node has: containers keep addresses ` +
+        `this node's subnet is now ${subnetText(own.subnet)}, no longer ${subnetText(held)}: containers keep addresses ` +
           `that peers no longer reach until they are made anew (Docker: run mk-docker-opts.sh again and restart it)`,
       );
     }
@@ -184,7 +185,7 @@ async function serve(
  * what the kernel refused when nothing of ours stood before: a first start that cannot succeed ends.
  */
 async function announce(
-  { options, log, status, plan, kernel }: Daemon,
+  { options, log, status, plan, kernel, manager }: Daemon,
   own: Lease,
   nodeKeys: readonly ObjectKey[],
   mtu: number,
@@ -204,7 +205,14 @@ async function announce(
   kernel.stands = true;
   status.set({ phase: "ready" });
   log.info(`${options.subnetFile} written, flanneld is ready`);
+  await Promise.race([manager.ready(own, signal), stopped]);
   return await stopped;
+}
+
+/** What the store says of this node's public IP goes before the flags, as upstream has it. */
+async function withWishes(options: Options, manager: SubnetManager, signal: AbortSignal): Promise<Options> {
+  const { ipv4, ipv6 } = await manager.wishedPublicIp(signal);
+  return { ...options, ...(ipv4 && { publicIp: ipv4 }), ...(ipv6 && { publicIpv6: ipv6 }) };
 }
 
 function subnetText({ ipv4, ipv6 }: PerFamily<Prefix>): string {

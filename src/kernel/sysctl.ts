@@ -1,6 +1,8 @@
-// Sysctls of our devices, through /proc/sys. The kernel sends no message when somebody writes one, so they are read again now and then.
+// Sysctls of our devices, through /proc/sys. The kernel sends no message when somebody writes one, so they are read again now and then. In a container that is
+// not privileged /proc/sys is read-only (OCI runtime specification, readonlyPaths): then the host's, where it is mounted.
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type KernelObject, type ObjectKey, type ObjectKind, objectKey, type Sysctl } from "../state/object.ts";
 import type { Operation } from "../state/operation.ts";
 import { errnoName, errnoText } from "../sys/error.ts";
@@ -13,10 +15,29 @@ export interface SysctlFiles {
   write(path: string, value: string): void;
 }
 
-export const PROC_SYS: SysctlFiles = {
-  read: (path) => readFileSync(`/proc/sys/${path}`, "utf8"),
-  write: (path, value) => writeFileSync(`/proc/sys/${path}`, value),
-};
+/** Where a container may have the host's /proc/sys/net. What is read or written there is of the network namespace of who does it, so a pod of the host's network sees the same. */
+export const HOST_PROC_SYS = "/host/proc/sys";
+
+export const PROC_SYS: SysctlFiles = procSys("/proc/sys", HOST_PROC_SYS);
+
+/** `second` is written to when `first` is read-only. */
+export function procSys(first: string, second: string): SysctlFiles {
+  return {
+    read: (path) => readFileSync(join(first, path), "utf8"),
+    write(path, value) {
+      try {
+        writeFileSync(join(first, path), value);
+      } catch (error) {
+        if (!isReadOnly(error)) throw error;
+        try {
+          writeFileSync(join(second, path), value);
+        } catch {
+          throw error;
+        }
+      }
+    },
+  };
+}
 
 export class SysctlDriver implements Driver {
   readonly kinds: readonly ObjectKind[] = ["sysctl"];
@@ -25,11 +46,16 @@ export class SysctlDriver implements Driver {
   readonly #timer: ReturnType<typeof setInterval>;
   /** Those we set, which are those we look after. */
   readonly #known = new Map<ObjectKey, Sysctl>();
+  /** Those that nobody here can set. They are done without, since no network fails for want of them, and not looked after. */
+  readonly #readOnly = new Set<ObjectKey>();
+  readonly #onReadOnly: (words: string) => void;
   #wake: () => void = () => {};
   #inDoubt = false;
 
-  constructor(periodMs: number, files = PROC_SYS) {
+  /** `onReadOnly` hears once of each sysctl that cannot be set because it is read-only here. */
+  constructor(periodMs: number, files = PROC_SYS, onReadOnly: (words: string) => void = () => {}) {
     this.#files = files;
+    this.#onReadOnly = onReadOnly;
     this.#timer = setInterval(() => this.#look(), periodMs);
     this.#timer.unref();
   }
@@ -57,6 +83,7 @@ export class SysctlDriver implements Driver {
   async refresh(): Promise<void> {
     this.#inDoubt = false;
     for (const [key, sysctl] of this.#known) {
+      if (this.#readOnly.has(key)) continue;
       const value = this.#read(sysctl.path);
       if (value === undefined) this.mirror.lose("sysctl", key);
       else this.mirror.see({ ...sysctl, value }, false);
@@ -71,7 +98,10 @@ export class SysctlDriver implements Driver {
       try {
         if (this.#read(object.path) !== object.value) this.#files.write(object.path, object.value);
       } catch (error) {
-        return new Error(`cannot set sysctl ${object.path}=${object.value}: ${reason(error)}`);
+        const words = `cannot set sysctl ${object.path}=${object.value}: ${reason(error)}`;
+        if (!isReadOnly(error)) return new Error(words);
+        if (!this.#readOnly.has(key)) this.#onReadOnly(words);
+        this.#readOnly.add(key);
       }
       this.#known.set(key, object);
       this.mirror.confirm(key, object, false);
@@ -96,6 +126,10 @@ export class SysctlDriver implements Driver {
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
+}
+
+function isReadOnly(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EROFS";
 }
 
 function reason(error: unknown): string {

@@ -28,6 +28,8 @@ export interface SubnetManager {
   readonly description: string;
   /** Waits until there is one, saying once through `onWait` that the store has none; throws ConfigError when it is there and wrong. */
   networkConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<NetworkConfig>;
+  /** Public IPs that the store says this node has; {} where nobody said. */
+  wishedPublicIp(signal: AbortSignal): Promise<PerFamily<Address>>;
   /** What is stored for the node with one of these public IPs. */
   remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered>;
   /**
@@ -37,6 +39,8 @@ export interface SubnetManager {
   acquire(config: NetworkConfig, request: LeaseRequest, signal: AbortSignal): Promise<Lease>;
   /** Whole sets, own lease excluded; the first item only when complete. Ends when `signal` aborts; an unreachable store is silence, never an empty set; one that lost its data is not believed at once. */
   leaseSets(context: LeaseSetContext, signal: AbortSignal): AsyncIterable<LeaseSet>;
+  /** After the node's own network stands: tells the store where that is of use. */
+  ready(own: Lease, signal: AbortSignal): Promise<void>;
   /** Renews until the lease is lost (someone else has the key, or it is gone) or `signal` aborts. */
   keep(own: Lease, signal: AbortSignal): Promise<"lost" | "stopped">;
   [Symbol.dispose](): void;

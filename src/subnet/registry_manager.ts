@@ -92,6 +92,12 @@ class RegistryManager implements SubnetManager {
     return parseNetworkConfig(text, `${this.description}: config`, ipv4NeededBy(this.#registry));
   }
 
+  async wishedPublicIp(): Promise<PerFamily<Address>> {
+    return {};
+  }
+
+  async ready(): Promise<void> {}
+
   async remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered> {
     const read = () => this.#registry.entries(signal);
     this.#snapshot = await this.#retry.persist("reading leases", ["invalid"], read, signal);

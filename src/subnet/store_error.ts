@@ -5,11 +5,19 @@ export type StoreReason = "unreachable" | "conflict" | "compacted" | "denied" | 
 export class StoreError extends Error {
   readonly reason: StoreReason;
   readonly endpoint: string;
+  /** The store asks to be left alone for so long. */
+  readonly retryAfterMs: number;
 
-  constructor(reason: StoreReason, endpoint: string, message: string, options?: ErrorOptions) {
+  constructor(
+    reason: StoreReason,
+    endpoint: string,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number } = {},
+  ) {
     super(message, options);
     this.name = "StoreError";
     this.reason = reason;
     this.endpoint = endpoint;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 }

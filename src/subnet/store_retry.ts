@@ -17,11 +17,22 @@ export type SubnetEvent =
   | { readonly kind: "contended"; readonly key: string }
   /** A lease of this node that no longer fits the configuration; a reservation is an operator's and stays. */
   | { readonly kind: "unfit lease"; readonly key: string; readonly removed: boolean }
-  | { readonly kind: "renewed"; readonly key: string };
+  | { readonly kind: "renewed"; readonly key: string }
+  /** Something must come from elsewhere first; told again when the reason changes. */
+  | { readonly kind: "waiting"; readonly reason: string }
+  /** Somebody had changed what this node says of itself; it has been written again. */
+  | { readonly kind: "restored"; readonly what: string };
 
 export interface RetryDelays {
   readonly firstMs: number;
   readonly maxMs: number;
+  /** In place of maxMs where the store answers and refuses: it is there, and asking costs it something. */
+  readonly refusedMaxMs?: number;
+}
+
+interface Failing {
+  readonly count: number;
+  readonly reason: StoreReason;
 }
 
 export class StoreRetry {
@@ -29,7 +40,7 @@ export class StoreRetry {
   readonly #random: () => number;
   readonly #onEvent: (event: SubnetEvent) => void;
   /** Failed tries in a row, by activity; empty when all is well. */
-  readonly #failing = new Map<string, number>();
+  readonly #failing = new Map<string, Failing>();
   #failures = 0;
   #told: StoreReason | undefined;
 
@@ -50,15 +61,19 @@ export class StoreRetry {
   async failed(activity: string, error: unknown, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (!(error instanceof StoreError)) throw error;
-    const { firstMs, maxMs } = this.#delays;
+    const { firstMs, maxMs, refusedMaxMs = maxMs } = this.#delays;
     // To be too far behind is no failure. The wait is for a store that would say so for ever.
     if (error.reason === "compacted") return await pause(firstMs * (0.5 + this.#random()), signal);
     if (this.#told !== error.reason) this.#onEvent({ kind: "store failing", error });
     this.#told = error.reason;
-    const before = this.#failing.get(activity) ?? 0;
-    this.#failing.set(activity, before + 1);
+    const { reason, retryAfterMs } = error;
+    const last = this.#failing.get(activity);
+    const before = last?.reason === reason ? last.count : 0;
+    this.#failing.set(activity, { count: before + 1, reason });
     this.#failures++;
-    await pause(Math.min(firstMs * 2 ** Math.min(before, 30), maxMs) * (0.5 + this.#random()), signal);
+    const most = reason === "unreachable" ? maxMs : refusedMaxMs;
+    const delayMs = Math.min(firstMs * 2 ** Math.min(before, 30), most) * (0.5 + this.#random());
+    await pause(retryAfterMs + delayMs, signal);
   }
 
   /** Calls until it succeeds; throws what another try will not change. */

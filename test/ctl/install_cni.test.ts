@@ -22,6 +22,7 @@ const NAMES = ["bridge", "flannel", "host-local", "loopback", "portmap"];
 /** An executable that answers VERSION, of this project as its text says. */
 const plugin = (versions: string, mark = "of flannel-ts, a CNI plugin") =>
   `#!/bin/sh\n# ${mark}\ncat >/dev/null\necho '{"cniVersion":"1.0.0","supportedVersions":${versions}}'\n`;
+const PLUGINS = [{ type: "flannel" }, { type: "tuning" }];
 const ALL = `["0.3.1","0.4.0","1.0.0","1.1.0"]`;
 
 let directory: string;
@@ -148,6 +149,29 @@ describe("configuration", () => {
     expect(existsSync(list())).toBe(false);
   });
 
+  test("of a list of one's own, only versions that all its plugins there have stay; it is removed in whichever form it was installed", () => {
+    const file = join(directory, "own.conflist");
+    const given = { name: "own", cniVersion: "0.3.1", cniVersions: JSON.parse(ALL), plugins: PLUGINS };
+    writeFileSync(file, JSON.stringify(given));
+    installPlugins(executable, binDir, false);
+    writeFileSync(join(binDir, "tuning"), plugin(ALL, "another's"), { mode: 0o755 });
+    const installed = () => {
+      conf({ file, newVersions: true });
+      return JSON.parse(readFileSync(list(), "utf8"));
+    };
+    expect(installed()).toEqual(given);
+    expect(readFileSync(list(), "utf8")).toBe(JSON.stringify(given));
+    expect(conf({ file, newVersions: true }).done).toBe("unchanged");
+    writeFileSync(join(binDir, "tuning"), plugin(`["0.3.1","0.4.0"]`, "another's"), { mode: 0o755 });
+    expect(installed().cniVersions).toEqual(["0.3.1", "0.4.0"]);
+    expect(done(removeConf(confDir, file))).toEqual({ "10-flannel.conflist": "removed" });
+    // One that cannot be asked has what every list had before.
+    rmSync(join(binDir, "tuning"));
+    expect(installed()).toEqual({ name: "own", cniVersion: "0.3.1", plugins: PLUGINS });
+    writeFileSync(list(), JSON.stringify({ ...given, plugins: [] }));
+    expect(done(removeConf(confDir, file))).toEqual({ "10-flannel.conflist": "kept" });
+  });
+
   test("a file of one's own: a list, or a configuration of one plugin, which is installed as such", () => {
     const file = join(directory, "own.conf");
     writeFileSync(file, `{"name":"mynet","type":"flannel","delegate":{"isDefaultGateway":true}}`);
@@ -188,5 +212,7 @@ test("the program: installs itself as plugins that answer, says so, and is gone 
     })),
   ]);
   expect([...readdirSync(binDir), ...readdirSync(confDir)]).toEqual([]);
+  expect(run("--no-plugins").out).toBe(`installed ${join(confDir, "10-flannel.conflist")}\n`);
+  expect([readdirSync(binDir), readdirSync(confDir)]).toEqual([[], ["10-flannel.conflist"]]);
   expect(run("--no-conf", "--cni-versions")).toMatchObject({ exitCode: 2 });
 });

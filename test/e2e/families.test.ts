@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Family } from "../../src/ip/family.ts";
 import { becomes } from "./becomes.ts";
 import { DUAL_STACK, NETWORK, type Node, Underlay } from "./nodes.ts";
-import { leaseKey, Store } from "./store.ts";
+import { leaseKey, type PeerStore, Store } from "./store.ts";
 
 const IPV6_ONLY = { ...DUAL_STACK, EnableIPv4: false };
 
@@ -46,6 +46,6 @@ test("flanneld: a peer with one of two families is a peer in that one, and the o
 
 const routes = (node: Node) => node.objects().filter((line) => line.startsWith("route")).length;
 
-async function copyLeases(from: Store, to: Store, except = ""): Promise<void> {
+async function copyLeases(from: PeerStore, to: PeerStore, except = ""): Promise<void> {
   for (const { key, value } of await from.entries()) if (key !== except) await to.put(key, value);
 }

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { becomes } from "./becomes.ts";
 import { type Node, Underlay } from "./nodes.ts";
-import { type PeerLease, peerLease, type Store } from "./store.ts";
+import { type PeerLease, type PeerStore, peerLease } from "./store.ts";
 
 /** The node's own lease is a reservation of 10.5.1.0/24 with this MAC, so that there is something to aim at. */
 const OWN_MAC = "02:00:00:00:00:01";
@@ -65,7 +65,7 @@ const HOSTILE: readonly [string, string, object | string, string][] = [
   ["a key that is no subnet", "10.5.113.0_24", FINE, "its key is not a subnet"],
 ];
 
-async function prepare(node: Node, store: Store): Promise<void> {
+async function prepare(node: Node, store: PeerStore): Promise<void> {
   node.run(`ip address add ${OWN_ADDRESS}/24 dev eth0`);
   const own = { ...FINE, PublicIP: node.address.ipv4, BackendData: { VNI: 1, VtepMAC: OWN_MAC } };
   await store.put("10.5.1.0-24", own);
@@ -77,7 +77,7 @@ const routesTo = (...peers: PeerLease[]) =>
   peers.map(({ key }) => `route ${key.replace("-", "/")} via ${key.replace("-24", "")} dev flannel.1 onlink`);
 
 test("flanneld: each hostile lease is refused with its reason, once, and the others work", async () => {
-  await using underlay = await Underlay.open({ nodes: 1 });
+  await using underlay = await Underlay.open({ nodes: 1, only: "embedded" });
   const [node, { store }] = [underlay.node(1), underlay];
   await prepare(node, store);
   for (const [, key, value] of HOSTILE.slice(0, 8)) await store.put(key, value);
@@ -105,7 +105,7 @@ const REWRITES = 1_000;
 const NOISE_KIB = 12 << 10;
 
 test("flanneld: a hostile lease that is rewritten a thousand times costs no memory and no log", async () => {
-  await using underlay = await Underlay.open({ nodes: 1 });
+  await using underlay = await Underlay.open({ nodes: 1, only: "embedded" });
   const [node, { store }] = [underlay.node(1), underlay];
   await prepare(node, store);
   const flanneld = await node.flanneld().ready();

@@ -47,7 +47,7 @@ async function settled(underlay: Underlay): Promise<{ node: Node; flanneld: Flan
 }
 
 test("flanneld: a lease that is deleted is acquired again, the same subnet, with everything left standing", async () => {
-  await using underlay = await Underlay.open({ nodes: 1 });
+  await using underlay = await Underlay.open({ nodes: 1, only: "embedded" });
   const { node, flanneld, key } = await settled(underlay);
   const [objects, link, { value }] = [node.objects(), node.link(), await underlay.store.entry(key)];
   await underlay.store.remove(key);
@@ -58,7 +58,7 @@ test("flanneld: a lease that is deleted is acquired again, the same subnet, with
 });
 
 test("flanneld: a lease that another node has taken is given up for a new one, and the log and subnet.env say so", async () => {
-  await using underlay = await Underlay.open({ nodes: 1 });
+  await using underlay = await Underlay.open({ nodes: 1, only: "embedded" });
   const { node, flanneld, key } = await settled(underlay);
   const [link, lost] = [node.link(), node.subnet()];
   await underlay.store.put(key, peerLease(77).value);
@@ -95,7 +95,7 @@ test("flanneld: a reservation is used, and outlives its node however short other
 });
 
 test("flanneld: a lease is renewed in time and quietly; the routes to a node that died go with its lease", async () => {
-  await using underlay = await Underlay.open();
+  await using underlay = await Underlay.open({ only: "embedded" });
   const [watcher, dying] = [underlay.node(1), underlay.node(2)];
   const flags = ["--lease-ttl=2", "-v=2"];
   const watching = watcher.flanneld({ flags: ["-v=2"] });

@@ -159,7 +159,7 @@ test("flanneld: waits for a configuration, says so once, is alive and not ready;
   await using underlay = await Underlay.open({ nodes: 1, config: undefined });
   const node = underlay.node(1);
   const flanneld = node.flanneld({ flags: ["--healthz-port=8081"] });
-  const reason = `embedded store ${underlay.store.path} holds no network configuration yet`;
+  const reason = `embedded store ${underlay.storeFile} holds no network configuration yet`;
   await becomes(() => [flanneld.status?.phase, flanneld.status?.cause], ["config", reason]);
   await Bun.sleep(300);
   expect(flanneld.lines(/waiting/)).toEqual([expect.stringContaining(`waiting: ${reason}`)]);

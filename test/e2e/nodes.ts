@@ -1,8 +1,8 @@
-// Nodes for tests of the real flanneld: network namespaces on one switch, each with an eth0 in IPv4 and IPv6, all on one store: an embedded one, or an etcd
-// cluster whose members are namespaces on the same switch. Whatever a test
-// makes goes away with its Underlay, also when it fails, and only what was started here is ever killed.
+// Nodes for tests of the real flanneld: network namespaces on one switch, each with an eth0 in IPv4 and IPv6, all on one store: an embedded one, an etcd
+// cluster whose members are namespaces on the same switch, or a Kubernetes API server in such a namespace. Whatever a test makes goes away with its Underlay,
+// also when it fails, and only what was started here is ever killed.
 //
-// FLANNELD names the flanneld to test, by default dist/flanneld. Needs root.
+// FLANNELD names the flanneld to test, by default dist/flanneld. STORE=kubernetes runs all tests that do not ask for a store on that one. Needs root.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,8 +12,10 @@ import { parseSubnetEnv, previousLease } from "../../src/config/subnet_env.ts";
 import { type Family, familiesOf } from "../../src/ip/family.ts";
 import { type ClusterOptions, EtcdCluster } from "../etcd/cluster.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
+import { KubeCluster, type KubeClusterOptions, type KubeUser } from "../kubernetes/cluster.ts";
+import { KubeStore } from "./kube_store.ts";
 import { Program, until } from "./program.ts";
-import { Store } from "./store.ts";
+import { type PeerStore, Store } from "./store.ts";
 
 export const FLANNELD = resolve(process.env.FLANNELD ?? join(import.meta.dir, "../../dist/flanneld"));
 
@@ -142,9 +144,15 @@ export class Node {
     const run = join(this.directory, options.directory ?? "run");
     mkdirSync(this.directory, { recursive: true });
     const store = storeFile === undefined ? this.#underlay.storeFlags : [`--store-file=${storeFile}`];
+    const { kubernetes } = this.#underlay;
+    if (kubernetes?.assigns && storeFile === undefined) {
+      const before = existsSync(this.subnetFile) ? parseSubnetEnv(readFileSync(this.subnetFile, "utf8")) : undefined;
+      kubernetes.store.assign(this.n, before && previousLease(before).subnet);
+    }
+    const named = kubernetes ? { NODE_NAME: `node${this.n}`, ...environment } : environment;
     const command = [...this.#enter, ...under, executable, ...store, `--subnet-file=${run}/subnet.env`, ...flags];
     return this.#underlay.own(
-      new Flanneld(command, this.#underlay.newLog(), environment, `${run}/status.json`, () => this.#routes()),
+      new Flanneld(command, this.#underlay.newLog(), named, `${run}/status.json`, () => this.#routes()),
     );
   }
 
@@ -179,7 +187,21 @@ export interface UnderlayOptions {
   readonly config?: object | undefined;
   /** etcd as the store, and the generation of its API that the nodes are told to use. */
   readonly etcd?: Omit<ClusterOptions, "places"> & { readonly api?: "auto" | "2" | "3" };
+  /** An API server as the store. */
+  readonly kubernetes?: KubernetesUnderlay;
+  /** What a test is about that only the embedded store has: it stays there, whatever STORE says. */
+  readonly only?: "embedded";
 }
+
+export interface KubernetesUnderlay extends Omit<KubeClusterOptions, "place"> {
+  readonly servers?: 1 | 3;
+  readonly user?: KubeUser;
+  /** Nodes register themselves, and get subnets when their flanneld starts. */
+  readonly registers?: boolean;
+  readonly assigns?: boolean;
+}
+
+const STORE = process.env.STORE ?? "embedded";
 
 /** Where etcd keeps the network. */
 const PREFIX = "/coreos.com/network";
@@ -192,7 +214,8 @@ export class Underlay implements AsyncDisposable {
   readonly #switch = new Namespace();
   readonly #programs: Program[] = [];
   readonly #members: Namespace[] = [];
-  #store: Store | undefined;
+  #store: (PeerStore & Partial<Disposable>) | undefined;
+  #kubernetes: { readonly store: KubeStore; readonly assigns: boolean } | undefined;
   #cluster: EtcdCluster | undefined;
   #storeFlags: readonly string[] = [`--store-file=${this.storeFile}`];
 
@@ -201,8 +224,13 @@ export class Underlay implements AsyncDisposable {
     families = ["ipv4", "ipv6"],
     router = false,
     etcd,
+    only,
+    kubernetes: asked,
     ...rest
   }: UnderlayOptions = {}): Promise<Underlay> {
+    // A configuration that comes later is a matter of other stores: this one's is a file, read once.
+    const free = !etcd && only === undefined && (!("config" in rest) || rest.config !== undefined);
+    const kubernetes = asked ?? (STORE === "kubernetes" && free ? {} : undefined);
     const underlay = new Underlay();
     try {
       run(`ip -n ${underlay.#switch.name} -batch -`, "link add br0 type bridge mcast_snooping 0\nlink set br0 up\n");
@@ -210,6 +238,7 @@ export class Underlay implements AsyncDisposable {
       if (router) underlay.#addRouter();
       const config = "config" in rest ? rest.config : NETWORK;
       if (etcd) await underlay.#startEtcd(etcd, config);
+      else if (kubernetes) await underlay.#startKubernetes(kubernetes, config);
       else {
         underlay.#store = await Store.open(underlay.storeFile);
         if (config) await underlay.store.configure(config);
@@ -286,6 +315,38 @@ export class Underlay implements AsyncDisposable {
     else this.cluster.ctl("put", `${PREFIX}/config`, JSON.stringify(config));
   }
 
+  /** The servers are at 192.168.77.201 and up, on the port m1 of the switch. */
+  async #startKubernetes(options: KubernetesUnderlay, config?: object): Promise<void> {
+    const { servers = 1, user = "token", registers = true, assigns = registers, ...rest } = options;
+    const namespace = new Namespace();
+    this.#members.push(namespace);
+    this.#plug("m1", namespace.name);
+    namespace.run("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set lo up; ip link set eth0 up");
+    // On hosts without IPv4 it is reached by IPv6.
+    const v4 = Array.from({ length: servers }, (_, i) => `192.168.77.${201 + i}`);
+    for (const address of v4) namespace.run(`ip address add ${address}/24 dev eth0`);
+    namespace.run("ip address add fd00:77::c9/64 dev eth0 nodad");
+    const onlyV6 = this.nodes.every((node) => !node.run("ip -4 address show dev eth0").includes("inet "));
+    const place = { namespace: namespace.path, addresses: onlyV6 ? ["fd00:77::c9"] : v4 };
+    const cluster = await KubeCluster.start({ ...rest, place });
+    const store = new KubeStore(cluster, join(this.directory, "net-conf.json"), this.nodes);
+    this.#store = store;
+    this.#kubernetes = { store, assigns };
+    if (registers) for (const { n } of this.nodes) await store.register(n);
+    if (config) await store.configure(config);
+    const file = cluster.kubeconfig(user);
+    this.#storeFlags = ["--kube-subnet-mgr", `--kubeconfig-file=${file}`, `--net-config-path=${store.configFile}`];
+  }
+
+  get kubernetes(): { readonly store: KubeStore; readonly assigns: boolean } | undefined {
+    return this.#kubernetes;
+  }
+
+  get kube(): KubeStore {
+    if (!this.#kubernetes) throw new Error("The store is no Kubernetes");
+    return this.#kubernetes.store;
+  }
+
   /** A program outside of all nodes. */
   program(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Program {
     return this.own(new Program(command, this.newLog(), environment));
@@ -334,7 +395,7 @@ export class Underlay implements AsyncDisposable {
   }
 
   /** The store of all nodes, unless they are started with another. */
-  get store(): Store {
+  get store(): PeerStore {
     if (!this.#store) throw new Error("The store is not open yet");
     return this.#store;
   }
@@ -342,7 +403,8 @@ export class Underlay implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#programs.map((program) => program[Symbol.asyncDispose]()));
     await this.#cluster?.[Symbol.asyncDispose]();
-    this.#store?.[Symbol.dispose]();
+    await this.#kubernetes?.store.cluster[Symbol.asyncDispose]();
+    this.#store?.[Symbol.dispose]?.();
     for (const { namespace } of this.nodes) namespace[Symbol.dispose]();
     for (const namespace of this.#members) namespace[Symbol.dispose]();
     this.#switch[Symbol.dispose]();

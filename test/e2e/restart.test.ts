@@ -4,13 +4,13 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { becomes } from "./becomes.ts";
 import { type Node, Underlay } from "./nodes.ts";
-import { LATE, leaseKey, type PeerLease, peerLease, type Store } from "./store.ts";
+import { LATE, leaseKey, type PeerLease, type PeerStore, peerLease } from "./store.ts";
 import { PingStream, TcpStream } from "./traffic.ts";
 
 const SIGNALS = ["SIGTERM", "SIGKILL"] as const;
 
 /** What peers and networks hold on to. */
-async function identity(node: Node, store: Store) {
+async function identity(node: Node, store: PeerStore) {
   const { value } = await store.entry(leaseKey(node.subnet()));
   return { subnetEnv: readFileSync(node.subnetFile, "utf8"), link: node.link(), value };
 }

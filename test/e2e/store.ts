@@ -5,7 +5,17 @@ import type { Registry, RegistryEntry } from "../../src/subnet/registry.ts";
 
 const NEVER = new AbortController().signal;
 
-export class Store implements Disposable {
+/** What a test can do with the leases of any store. */
+export interface PeerStore {
+  configure(config: object | string): Promise<void>;
+  entries(): Promise<readonly RegistryEntry[]>;
+  keys(): Promise<string[]>;
+  entry(key: string): Promise<RegistryEntry>;
+  put(key: string, value: object | string, ttlMs?: number): Promise<void>;
+  remove(key: string): Promise<void>;
+}
+
+export class Store implements PeerStore, Disposable {
   readonly path: string;
   readonly #registry: Registry;
 

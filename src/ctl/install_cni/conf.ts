@@ -25,13 +25,18 @@ export interface ConfOptions {
   readonly confDir: string;
   /** To install instead of the usual one. */
   readonly file: string | undefined;
-  /** Names the newer versions that all plugins of the list have. */
+  /** Names the newer versions that all plugins of the list have; of a list that was given, leaves out the others that it names. */
   readonly newVersions: boolean;
   readonly force: boolean;
 }
 
 export function installConf({ binDir, confDir, file, newVersions, force }: ConfOptions): Action {
-  const text = file === undefined ? usualConf(newVersions ? versionsOf(join(binDir, "portmap")) : []) : readGiven(file);
+  const text =
+    file === undefined
+      ? usualConf(newVersions ? versionsOf(join(binDir, "portmap")) : [])
+      : newVersions
+        ? narrowed(readGiven(file), binDir)
+        : readGiven(file);
   const path = join(confDir, nameFor(text));
   const present = readIfThere(path);
   if (present === text) return { done: "unchanged", path };
@@ -50,7 +55,8 @@ export function removeConf(confDir: string, file: string | undefined): Action[] 
     const path = join(confDir, name);
     const present = readIfThere(path);
     if (present === undefined) return [];
-    if (!isUsual(present) && present !== given) return [{ done: "kept", path, why: "it was changed, or is another's" }];
+    if (!isUsual(present) && !(given !== undefined && isFrom(present, given)))
+      return [{ done: "kept", path, why: "it was changed, or is another's" }];
     rmSync(path);
     return [{ done: "removed", path }];
   });
@@ -74,13 +80,51 @@ function isUsual(text: string): boolean {
   }
 }
 
+/** The list with those of its `cniVersions` that all its plugins have. A plugin that cannot be asked has none: what works with `cniVersion` goes on working. */
+function narrowed(text: string, binDir: string): string {
+  const list: unknown = JSON.parse(text);
+  if (!isJsonObject(list) || !Array.isArray(list.cniVersions) || !Array.isArray(list.plugins)) return text;
+  const { cniVersions: named, cniVersion, ...rest } = list;
+  const types = list.plugins.flatMap((plugin) => (isJsonObject(plugin) ? [String(plugin.type)] : []));
+  const known = types.map((type) => supportedBy(join(binDir, type)));
+  const versions = named.filter((version) => known.every((supported) => supported.includes(version)));
+  if (versions.length === named.length) return text;
+  const kept = versions.some((version) => version !== cniVersion) ? { cniVersions: versions } : {};
+  return `${JSON.stringify({ ...rest, cniVersion, ...kept }, undefined, 2)}\n`;
+}
+
+function supportedBy(plugin: string): readonly unknown[] {
+  try {
+    return askVersions(plugin);
+  } catch {
+    return [];
+  }
+}
+
+/** Whether `text` is what was made of the list `given`, whichever of its versions were left out. */
+function isFrom(text: string, given: string): boolean {
+  if (text === given) return true;
+  try {
+    const [one, other] = [text, given].map((json) => ({ ...JSON.parse(json), cniVersions: undefined }));
+    return Bun.deepEquals(one, other);
+  } catch {
+    return false;
+  }
+}
+
 /** What of NEWER_VERSIONS the plugin at `path`, which may be another's and old, says that it has (CNI specification, VERSION). */
 function versionsOf(path: string): string[] {
+  const supported = askVersions(path);
+  return NEWER_VERSIONS.filter((version) => supported.includes(version));
+}
+
+function askVersions(path: string): readonly unknown[] {
   const request = Buffer.from(JSON.stringify({ cniVersion: VERSION }));
   try {
     const { stdout } = Bun.spawnSync([path], { stdin: request, env: { ...process.env, CNI_COMMAND: "VERSION" } });
     const { supportedVersions } = JSON.parse(stdout.toString());
-    return NEWER_VERSIONS.filter((version) => supportedVersions.includes(version));
+    if (!Array.isArray(supportedVersions)) throw new Error("it names none");
+    return supportedVersions;
   } catch (error) {
     throw new Error(`cannot ask ${path} for its CNI versions: ${error instanceof Error ? error.message : error}`);
   }

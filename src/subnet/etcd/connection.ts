@@ -3,13 +3,13 @@
 // library's own, which knows one endpoint only and leaves errors of a dying session without a listener.
 
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
+import { Http2Session, SessionEnded } from "../http2_session.ts";
+import { untilAborted } from "../until_aborted.ts";
 import { connectionError } from "./connection_error.ts";
 import { Endpoints, type Target } from "./endpoints.ts";
-import { Http2Session, SessionEnded } from "./http2_session.ts";
 import { openSocket } from "./open_socket.ts";
 import type { EtcdOptions } from "./options.ts";
 import { TlsFiles } from "./tls_files.ts";
-import { untilAborted } from "./until_aborted.ts";
 
 /** What requests are made to, as far as the transport knows. */
 export const AUTHORITY = "http://etcd";

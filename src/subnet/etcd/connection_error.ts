@@ -4,6 +4,7 @@
 
 import { X509Certificate } from "node:crypto";
 import type { PeerCertificate } from "node:tls";
+import { ConnectTimeout } from "../http2_session.ts";
 import { StoreError, type StoreReason } from "../store_error.ts";
 import { plainAnswer, shownCertificate } from "./endpoint_probe.ts";
 import type { Target } from "./endpoints.ts";
@@ -39,11 +40,6 @@ const UNKNOWN_AUTHORITY = new Set([
 ]);
 
 const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
-
-/** The time is over in which the connection should have stood: nothing came back. */
-export class ConnectTimeout extends Error {
-  readonly code = "ETIMEDOUT";
-}
 
 /** `error`, which ended an attempt to connect, as a StoreError. Asks the server again where the error alone does not tell. */
 export async function connectionError(error: unknown, attempt: Attempt, now: number): Promise<StoreError> {

@@ -3,7 +3,8 @@
 
 import { isIP, type Socket, connect as tcpConnect } from "node:net";
 import { checkServerIdentity, connect as tlsConnect } from "node:tls";
-import { ConnectTimeout, connectionError } from "./connection_error.ts";
+import { established } from "../established.ts";
+import { connectionError } from "./connection_error.ts";
 import type { Target } from "./endpoints.ts";
 import type { EtcdTls } from "./options.ts";
 import type { TlsTexts } from "./tls_files.ts";
@@ -31,42 +32,19 @@ function connected(target: Target, { texts, protocol }: SocketOptions, signal: A
   signal.throwIfAborted();
   const { endpoint, address, connectMs } = target;
   const { host, port } = endpoint;
-  return new Promise((resolve, reject) => {
-    const socket = texts
-      ? tlsConnect({
-          host: address,
-          port,
-          ca: texts.ca,
-          cert: texts.cert,
-          key: texts.key,
-          ...(isIP(host) === 0 ? { servername: host } : {}),
-          ALPNProtocols: [protocol],
-          rejectUnauthorized: true,
-          // Against what the endpoint names, not the address that the name resolved to.
-          checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
-        })
-      : tcpConnect({ host: address, port });
-    const fail = (error: unknown) => {
-      settle();
-      socket.destroy();
-      reject(error);
-    };
-    const abort = () => fail(signal.reason);
-    const closed = () => fail(new Error("the connection was closed"));
-    const timer = setTimeout(() => fail(new ConnectTimeout()), connectMs);
-    const settle = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", abort);
-      socket.off("close", closed);
-    };
-    signal.addEventListener("abort", abort, { once: true });
-    // Stays for the socket's life: an error without a listener would end the process.
-    socket.on("error", fail);
-    socket.on("close", closed);
-    socket.once(texts ? "secureConnect" : "connect", () => {
-      settle();
-      socket.setNoDelay(true);
-      resolve(socket);
-    });
-  });
+  const socket = texts
+    ? tlsConnect({
+        host: address,
+        port,
+        ca: texts.ca,
+        cert: texts.cert,
+        key: texts.key,
+        ...(isIP(host) === 0 ? { servername: host } : {}),
+        ALPNProtocols: [protocol],
+        rejectUnauthorized: true,
+        // Against what the endpoint names, not the address that the name resolved to.
+        checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
+      })
+    : tcpConnect({ host: address, port });
+  return established(socket, texts ? "secureConnect" : "connect", connectMs, signal);
 }

@@ -1,11 +1,11 @@
 // Requests of etcd's v2 API that wait for a change: one event each (a poll, with the index to begin at), or an answer that stays
 // open and tells one after another (a stream).
 
+import type { Inbox } from "../inbox.ts";
 import { StoreError } from "../store_error.ts";
 import { type Event2, isEvent, outcomeOf, positionOf } from "./answer2.ts";
 import type { Target } from "./endpoints.ts";
 import type { OpenAnswer } from "./http.ts";
-import type { Inbox } from "./inbox.ts";
 import { type Keys2, keyPath } from "./keys2.ts";
 
 export interface Watched {

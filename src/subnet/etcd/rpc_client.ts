@@ -5,11 +5,11 @@
 import { type CallOptions, type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { StoreError } from "../store_error.ts";
+import { untilAborted } from "../until_aborted.ts";
 import { AUTHORITY, EtcdConnection } from "./connection.ts";
 import type { EtcdOptions } from "./options.ts";
 import { Auth, KV, Lease, Watch, type WatchCreateRequest, type WatchResponse } from "./rpc.gen.ts";
 import { type Asked, isBroken, isMemberFailing, isTokenRefused, type Operation, rpcError } from "./rpc_error.ts";
-import { untilAborted } from "./until_aborted.ts";
 
 export interface Methods {
   readonly kv: Client<typeof KV>;

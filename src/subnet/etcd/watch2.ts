@@ -10,12 +10,12 @@
 // on this connection when an answer on another one tells a higher index. A gap wider than MAX_GAP is not asked for event by
 // event, nor could be beyond the 1,000 that etcd keeps: "compacted", the whole is read again, in one request.
 
+import { Inbox } from "../inbox.ts";
 import { pause } from "../pause.ts";
 import { StoreError } from "../store_error.ts";
 import { type Event2, positionOf } from "./answer2.ts";
 import type { Target } from "./endpoints.ts";
 import { type OpenAnswer, SilenceError } from "./http.ts";
-import { Inbox } from "./inbox.ts";
 import { type Keys2, LEADER_PATH } from "./keys2.ts";
 import { broken, compacted, eventsOf, openWatch, pollAll, pollOnce, type Watched } from "./poll2.ts";
 

@@ -1,4 +1,4 @@
-// One HTTP/2 connection to one member of the cluster: its life, its pings, its streams. node:http2 under Bun has its ways, and
+// One HTTP/2 connection to a store's server: its life, its pings, its streams. node:http2 under Bun has its ways, and
 // all that works around them is here:
 // - A session counts as open only once the server's SETTINGS came: with TLS 1.3 a server refuses a client certificate after
 //   the handshake, and what does not speak HTTP/2 shows it then at the earliest.
@@ -12,8 +12,18 @@
 
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from "node:http2";
 import type { Socket } from "node:net";
-import { ConnectTimeout } from "./connection_error.ts";
-import type { EtcdTiming } from "./options.ts";
+
+export interface PingTiming {
+  /** Between two signs of life asked of a connection that is silent, in milliseconds. */
+  readonly pingMs: number;
+  /** For the answer to such a ping. */
+  readonly pongMs: number;
+}
+
+/** The time is over in which the connection should have stood: nothing came back. */
+export class ConnectTimeout extends Error {
+  readonly code = "ETIMEDOUT";
+}
 
 export class SessionEnded extends Error {
   override readonly name = "SessionEnded";
@@ -22,7 +32,7 @@ export class SessionEnded extends Error {
 export class Http2Session implements Disposable {
   readonly #session: ClientHttp2Session;
   readonly #socket: Socket;
-  readonly #timing: EtcdTiming;
+  readonly #timing: PingTiming;
   readonly #streams = new Set<ClientHttp2Stream>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pinging = false;
@@ -30,7 +40,7 @@ export class Http2Session implements Disposable {
   #draining = false;
   #ended: Error | undefined;
 
-  private constructor(session: ClientHttp2Session, socket: Socket, timing: EtcdTiming) {
+  private constructor(session: ClientHttp2Session, socket: Socket, timing: PingTiming) {
     this.#session = session;
     this.#socket = socket;
     this.#timing = timing;
@@ -44,11 +54,11 @@ export class Http2Session implements Disposable {
   }
 
   /** Begins HTTP/2 on a connection that stands; `limitMs` for the server's SETTINGS. Rejects with what the system or TLS says. */
-  static open(socket: Socket, timing: EtcdTiming, limitMs: number, signal: AbortSignal): Promise<Http2Session> {
+  static open(socket: Socket, timing: PingTiming, limitMs: number, signal: AbortSignal): Promise<Http2Session> {
     return new Promise((resolve, reject) => {
       // The host is the socket's matter; the scheme must be what the socket has.
       const scheme = "encrypted" in socket ? "https" : "http";
-      const session = connect(`${scheme}://etcd`, { createConnection: () => socket });
+      const session = connect(`${scheme}://server`, { createConnection: () => socket });
       const made = new Http2Session(session, socket, timing);
       const fail = (error: Error) => {
         settle();
@@ -145,7 +155,7 @@ export class Http2Session implements Disposable {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(
       () =>
-        this.#end(new Error(`no answer to a ping within ${seconds} s; packets may be dropped, or the member hangs`)),
+        this.#end(new Error(`no answer to a ping within ${seconds} s; packets may be dropped, or the server hangs`)),
       this.#timing.pongMs,
     );
     this.#timer.unref();
