@@ -1,32 +1,19 @@
 // The alloc backend: a lease and nothing else, for who routes by other means and wants flannel's allocation of subnets alone. Authority: upstream's
 // documentation of the backend. Whoever else has a lease is of no interest here, and whichever backend they run.
 
-import { readBackendOptions } from "../config/backend_options.ts";
 import type { Backend } from "./backend.ts";
-
-type Nothing = Readonly<Record<string, never>>;
+import { NO_IDENTITY, NO_LINKS, NO_OPTIONS, type Nothing } from "./plain.ts";
 
 export const alloc: Backend<Nothing, Nothing> = {
   type: "alloc",
 
   leaseType: "",
 
-  optionNames: [],
+  ...NO_OPTIONS,
 
-  config(raw, where) {
-    readBackendOptions(raw, {}, where);
-    return {};
-  },
+  ...NO_LINKS,
 
-  linkNames: () => [],
-
-  ownsLink: () => false,
-
-  known: () => ({}),
-
-  identity: () => ({}),
-
-  leaseData: () => ({}),
+  ...NO_IDENTITY,
 
   mtu: (_config, facts) => facts.external.mtu,
 

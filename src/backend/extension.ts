@@ -13,6 +13,7 @@ import { type Lease, refusal } from "../lease/lease.ts";
 import { type CommandEffect, type ConfiguredCommand, NODE_EFFECT } from "../state/backend_object.ts";
 import type { Backend, CommandRun } from "./backend.ts";
 import { otherBackend } from "./peer.ts";
+import { NO_LINKS } from "./plain.ts";
 
 export interface ExtensionConfig {
   readonly preStartup: string;
@@ -63,9 +64,7 @@ export const extension: Backend<ExtensionConfig, ExtensionIdentity> = {
     };
   },
 
-  linkNames: () => [],
-
-  ownsLink: () => false,
+  ...NO_LINKS,
 
   identityCommand: ({ preStartup, timeoutSeconds }) => ({
     option: "PreStartupCommand",

@@ -5,12 +5,12 @@
 //
 // A gateway must be on link: a router between two nodes knows nothing of pods and would drop their packets. So a peer behind one is refused, by name.
 
-import { readBackendOptions } from "../config/backend_options.ts";
 import { familiesOf } from "../ip/family.ts";
 import { refusal } from "../lease/lease.ts";
 import type { KernelObject } from "../state/object.ts";
 import type { Backend } from "./backend.ts";
 import { isDirectlyConnected, otherBackend, routeVia } from "./peer.ts";
+import { NO_IDENTITY, NO_LINKS, NO_OPTIONS } from "./plain.ts";
 
 /** It has no options. */
 export type HostGwConfig = Readonly<Record<string, never>>;
@@ -20,17 +20,10 @@ export type HostGwIdentity = Readonly<Record<string, never>>;
 export const hostGw: Backend<HostGwConfig, HostGwIdentity> = {
   type: "host-gw",
   leaseType: "host-gw",
-  optionNames: [],
+  ...NO_OPTIONS,
   peersSendToPublicIp: true,
-  config(raw, where) {
-    readBackendOptions(raw, {}, where);
-    return {};
-  },
-  linkNames: () => [],
-  ownsLink: () => false,
-  known: () => ({}),
-  identity: () => ({}),
-  leaseData: () => ({}),
+  ...NO_LINKS,
+  ...NO_IDENTITY,
   mtu: (_, facts) => facts.external.mtu,
   node: () => [],
 

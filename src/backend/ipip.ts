@@ -13,6 +13,7 @@ import { makePrefix, prefixAddress } from "../ip/prefix.ts";
 import { refusal } from "../lease/lease.ts";
 import type { Backend } from "./backend.ts";
 import { isDirectlyConnected, otherBackend, routeVia } from "./peer.ts";
+import { NO_IDENTITY } from "./plain.ts";
 
 export interface IpipConfig {
   readonly directRouting: boolean;
@@ -43,11 +44,7 @@ export const ipip: Backend<IpipConfig, Readonly<Record<string, never>>> = {
 
   ownsLink: (name, type) => type === "ipip" && name === DEVICE,
 
-  known: () => ({}),
-
-  identity: () => ({}),
-
-  leaseData: () => ({}),
+  ...NO_IDENTITY,
 
   mtu: (_, facts) => facts.external.mtu - OVERHEAD,
 

@@ -15,6 +15,7 @@ import { refusal } from "../lease/lease.ts";
 import type { XfrmPolicy } from "../state/backend_object.ts";
 import type { Backend } from "./backend.ts";
 import { otherBackend } from "./peer.ts";
+import { NO_IDENTITY, NO_LINKS } from "./plain.ts";
 
 export interface IpsecConfig {
   readonly presharedKey: string;
@@ -66,15 +67,9 @@ export const ipsec: Backend<IpsecConfig, Record<string, never>> = {
     return { presharedKey: key, udpEncap: options?.UDPEncap ?? false, espProposal };
   },
 
-  linkNames: () => [],
+  ...NO_LINKS,
 
-  ownsLink: () => false,
-
-  known: () => ({}),
-
-  identity: () => ({}),
-
-  leaseData: () => ({}),
+  ...NO_IDENTITY,
 
   mtu: (config, facts) => facts.external.mtu - OVERHEAD - (config.udpEncap ? UDP_OVERHEAD : 0),
 

@@ -11,6 +11,7 @@ import type { Fields } from "../config/json_fields.ts";
 import { makePrefix, prefixAddress } from "../ip/prefix.ts";
 import { refusal } from "../lease/lease.ts";
 import type { Backend } from "./backend.ts";
+import { NO_IDENTITY } from "./plain.ts";
 
 export interface UdpConfig {
   readonly port: number;
@@ -49,11 +50,7 @@ export const udp: Backend<UdpConfig, Record<never, never>> = {
 
   ownsLink: (name, type) => type === "tun" && OWN_NAME.test(name),
 
-  known: () => ({}),
-
-  identity: () => ({}),
-
-  leaseData: () => ({}),
+  ...NO_IDENTITY,
 
   mtu: (_config, facts) => facts.external.mtu - OVERHEAD,
 

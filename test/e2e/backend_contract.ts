@@ -5,7 +5,8 @@
 import { expect, test } from "bun:test";
 import type { Family } from "../../src/ip/family.ts";
 import { becomes } from "./becomes.ts";
-import { type Flanneld, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { type Node, Underlay } from "./nodes.ts";
 import { Pod } from "./pod.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";

@@ -6,7 +6,8 @@ import { FAMILIES } from "../../src/ip/family.ts";
 import { run } from "../kernel/linux_world.ts";
 import { becomes } from "./becomes.ts";
 import { Observer, repairAll, repairTable } from "./drift.ts";
-import { DUAL_STACK, type Flanneld, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { DUAL_STACK, type Node, Underlay } from "./nodes.ts";
 
 test("flanneld: every drift of the table is repaired, and packets flow", async () => {
   await using underlay = await Underlay.open({ nodes: 3, config: DUAL_STACK });

@@ -3,7 +3,8 @@
 // stamps a message when it reads it, so that a single figure of less than a millisecond can be too small.
 
 import type { Family } from "../../src/ip/family.ts";
-import type { Flanneld, Node } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import type { Node } from "./nodes.ts";
 import { type Program, until } from "./program.ts";
 
 export interface Drift {

@@ -7,20 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../kernel/linux_world.ts";
 import { becomes } from "./becomes.ts";
-import {
-  CHANGES,
-  COMES,
-  LEAVES,
-  NOTICE_MS,
-  open,
-  route,
-  routesOf,
-  STAYS,
-  surviveOutage,
-  unreachable,
-} from "./etcd_network.ts";
+import { open, surviveOutage } from "./etcd_network.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { type Flanneld, NETWORK, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { CHANGES, COMES, LEAVES, NOTICE_MS, route, routesOf, STAYS, unreachable } from "./made_peers.ts";
+import { NETWORK, Underlay } from "./nodes.ts";
 import { Program, until } from "./program.ts";
 import { leaseKey } from "./store.ts";
 import { PingStream } from "./traffic.ts";

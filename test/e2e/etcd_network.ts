@@ -3,23 +3,11 @@
 import { expect } from "bun:test";
 import { becomes } from "./becomes.ts";
 import { EtcdStore } from "./etcd_store.ts";
-import { type Flanneld, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { CHANGES, COMES, LEAVES, NOTICE_MS, route, routesOf, STAYS, unreachable } from "./made_peers.ts";
+import { type Node, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";
-
-/** Long enough for a connection that drops packets to be noticed, by the client's own timers, on a loaded machine. */
-export const NOTICE_MS = 30_000;
-/** Peers that exist in the store only, with subnets that no node takes by itself. */
-export const [STAYS, CHANGES, LEAVES, COMES] = [151, 152, 153, 154];
-
-export const routesOf = (node: Node) =>
-  node
-    .objects()
-    .filter((line) => line.startsWith("route "))
-    .map((line) => line.split(" ")[1] ?? "");
-export const route = (n: number) => `10.5.${n}.0/24`;
-export const unreachable = (flanneld: Flanneld) =>
-  until("the outage noticed", () => flanneld.status?.store?.reachable === false, flanneld, NOTICE_MS);
 
 export async function open(api: "2" | "3", nodes: number, flags: readonly string[] = []) {
   const underlay = await Underlay.open({ nodes, families: ["ipv4"], etcd: { members: 3, enableV2: true, api } });

@@ -3,7 +3,8 @@
 import { expect, test } from "bun:test";
 import { FAMILIES } from "../../src/ip/family.ts";
 import { becomes } from "./becomes.ts";
-import { DUAL_STACK, type Flanneld, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { DUAL_STACK, type Node, Underlay } from "./nodes.ts";
 import { FlowStream, Pod, Witness } from "./pod.ts";
 import { PingStream } from "./traffic.ts";
 

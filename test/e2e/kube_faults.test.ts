@@ -2,17 +2,8 @@
 
 import { expect, test } from "bun:test";
 import { becomes } from "./becomes.ts";
-import {
-  caughtUp,
-  change,
-  NOTICE_MS,
-  open,
-  route,
-  routesOf,
-  STAYS,
-  surviveOutage,
-  unreachable,
-} from "./kube_network.ts";
+import { caughtUp, change, open, surviveOutage } from "./kube_network.ts";
+import { NOTICE_MS, route, routesOf, STAYS, unreachable } from "./made_peers.ts";
 import { Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { PingStream } from "./traffic.ts";

@@ -4,22 +4,10 @@ import { expect } from "bun:test";
 import type { KubeCluster } from "../kubernetes/cluster.ts";
 import { flannelAnnotations, madeNode } from "../kubernetes/made_nodes.ts";
 import { becomes } from "./becomes.ts";
-import { type Flanneld, type KubernetesUnderlay, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { CHANGES, COMES, LEAVES, NOTICE_MS, route, routesOf, STAYS, unreachable } from "./made_peers.ts";
+import { type KubernetesUnderlay, type Node, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
-
-/** Long enough for a dead connection to be noticed, on a loaded machine. */
-export const NOTICE_MS = 30_000;
-/** Peers that exist in the API only. */
-export const [STAYS, CHANGES, LEAVES, COMES] = [151, 152, 153, 154];
-
-export const routesOf = (node: Node) =>
-  node
-    .objects()
-    .filter((line) => line.startsWith("route "))
-    .map((line) => line.split(" ")[1] ?? "");
-export const route = (n: number) => `10.5.${n}.0/24`;
-export const unreachable = (flanneld: Flanneld) =>
-  until("the outage noticed", () => flanneld.status?.store?.reachable === false, flanneld, NOTICE_MS);
 
 export interface World {
   readonly underlay: Underlay;

@@ -3,7 +3,8 @@
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { becomes } from "./becomes.ts";
-import { type Flanneld, type KubernetesUnderlay, NETWORK, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { type KubernetesUnderlay, NETWORK, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 
 const PREFIX = "flannel.alpha.coreos.com/";

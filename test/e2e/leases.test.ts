@@ -3,7 +3,8 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { becomes } from "./becomes.ts";
-import { type Flanneld, NETWORK, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { NETWORK, type Node, Underlay } from "./nodes.ts";
 import { until } from "./program.ts";
 import { leaseKey, peerLease } from "./store.ts";
 

@@ -7,65 +7,20 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { parseStatus, type Status } from "../../src/config/status.ts";
 import { parseSubnetEnv, previousLease } from "../../src/config/subnet_env.ts";
-import { type Family, familiesOf } from "../../src/ip/family.ts";
+import type { Family } from "../../src/ip/family.ts";
 import { type ClusterOptions, EtcdCluster } from "../etcd/cluster.ts";
 import { Namespace, readObjects, run } from "../kernel/linux_world.ts";
 import { KubeCluster, type KubeClusterOptions, type KubeUser } from "../kubernetes/cluster.ts";
+import { Flanneld } from "./flanneld.ts";
 import { KubeStore } from "./kube_store.ts";
-import { Program, until } from "./program.ts";
+import { Program } from "./program.ts";
 import { type PeerStore, Store } from "./store.ts";
 
 export const FLANNELD = resolve(process.env.FLANNELD ?? join(import.meta.dir, "../../dist/flanneld"));
 
 export const NETWORK = { Network: "10.5.0.0/16", Backend: { Type: "vxlan" } };
 export const DUAL_STACK = { ...NETWORK, EnableIPv6: true, IPv6Network: "fd00:5::/48" };
-
-/** A flanneld at work on a node. */
-export class Flanneld extends Program {
-  readonly #statusFile: string;
-  readonly #routes: () => number;
-
-  constructor(
-    command: readonly string[],
-    log: string,
-    environment: Readonly<Record<string, string>>,
-    statusFile: string,
-    routes: () => number,
-  ) {
-    super(command, log, environment);
-    this.#statusFile = statusFile;
-    this.#routes = routes;
-  }
-
-  /** Its status.json; undefined while there is none or another process's. */
-  get status(): Status | undefined {
-    const status = existsSync(this.#statusFile) ? parseStatus(readFileSync(this.#statusFile, "utf8")) : undefined;
-    return status?.pid === this.pid ? status : undefined;
-  }
-
-  async ready(): Promise<this> {
-    await until("flanneld ready", () => this.status?.phase === "ready", this);
-    return this;
-  }
-
-  /** Ready, and with routes to so many peers in every family of the network: status.json tells of peers before the kernel has them all. */
-  async peers(count: number): Promise<this> {
-    await this.ready();
-    await until(
-      `routes to ${count} peers`,
-      () => this.#routes() === count * familiesOf(this.status?.network ?? {}).length,
-      this,
-    );
-    return this;
-  }
-
-  /** Resident memory in KiB. */
-  get rssKib(): number {
-    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]);
-  }
-}
 
 interface StartOptions {
   readonly flags?: readonly string[];

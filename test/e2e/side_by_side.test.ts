@@ -4,7 +4,8 @@
 import { expect, test } from "bun:test";
 import { becomes } from "./becomes.ts";
 import { Observer } from "./drift.ts";
-import { type Flanneld, type Node, Underlay } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import { type Node, Underlay } from "./nodes.ts";
 import { Store } from "./store.ts";
 
 interface Cluster {

@@ -3,7 +3,8 @@
 import { close, SOCK_DGRAM, sendto, socket } from "../../src/sys/libc.ts";
 import { inNamespace } from "../../src/sys/netns.ts";
 import type { BackendDrift } from "./backend_contract.ts";
-import type { Flanneld, Node } from "./nodes.ts";
+import type { Flanneld } from "./flanneld.ts";
+import type { Node } from "./nodes.ts";
 import { until } from "./program.ts";
 
 export const UDP = { Network: "10.5.0.0/16", Backend: { Type: "udp" } };

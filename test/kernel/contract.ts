@@ -389,10 +389,8 @@ export function droppingEveryThird(driver: Driver): Driver {
     async apply(operations) {
       const kept = operations.filter(() => ++count % 3 !== 0);
       const outcomes = await driver.apply(kept);
-      for (const operation of operations) {
-        if (!kept.includes(operation)) {
-          driver.mirror.confirm(operation.key, operation.verb === "delete" ? undefined : operation.object);
-        }
+      for (const { key, verb, object } of operations.filter((operation) => !kept.includes(operation))) {
+        driver.mirror.confirm(key, verb === "delete" ? undefined : object);
       }
       return operations.map((operation) => outcomes[kept.indexOf(operation)]);
     },

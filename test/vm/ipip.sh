@@ -69,16 +69,7 @@ drift 'nexthop deleted' 3 "ip nexthop delete id \$(ip nexthop | sed -n 's/^id \\
 ping_all drifted
 
 echo "$(uptime_s) restarts"
-for signal in TERM KILL; do
-  begin_stream "$signal from" 1 2 ipv4
-  begin_stream "$signal to" 3 1 ipv4
-  stop 1 $signal
-  sleep 0.3
-  start 1
-  ready 1
-  end_stream loss "$signal from"
-  end_stream loss "$signal to"
-done
+restart_under_streams loss
 
 echo "$(uptime_s) peers"
 begin_stream others 1 2 ipv4

@@ -61,16 +61,7 @@ echo "$(uptime_s) restarts"
 wait_for "rest" agreed
 pid=$(charon_pid 1)
 spis 1 >/tmp/spis
-for signal in TERM KILL; do
-  begin_stream "$signal from" 1 2 ipv4
-  begin_stream "$signal to" 3 1 ipv4
-  stop 1 $signal
-  sleep 0.3
-  start 1
-  ready 1
-  end_stream loss "$signal from"
-  end_stream loss "$signal to"
-done
+restart_under_streams loss
 spis 1 >/tmp/spis-now
 say kept "$([ "$pid" = "$(charon_pid 1)" ] && echo "the same charon"), $(grep -c spi /tmp/spis-now) associations, $(diff /tmp/spis /tmp/spis-now >/dev/null && echo the same)"
 

@@ -221,6 +221,20 @@ end_stream() {
 }
 stream_has() { [ "$(grep -c icmp_seq= "/tmp/stream-$1")" -ge "$2" ]; }
 
+# restart_under_streams SECTION: flanneld of node 1 ends by TERM and by KILL and begins again, while pods talk both ways.
+restart_under_streams() {
+  for signal in TERM KILL; do
+    begin_stream "$signal from" 1 2 ipv4
+    begin_stream "$signal to" 3 1 ipv4
+    stop 1 $signal
+    sleep 0.3
+    start 1
+    ready 1
+    end_stream "$1" "$signal from"
+    end_stream "$1" "$signal to"
+  done
+}
+
 # snapshot N: what flannel has made on a node, without what the kernel numbers anew. `snapshot_more N` adds to it.
 snapshot() {
   {
