@@ -35,7 +35,7 @@ describe("ipsec.config()", () => {
     ["no key", {}, `${key}: missing, want text of 96 bytes or more`],
     ["a key of null", { PSK: null }, `${key}: missing`],
     ["a short key", { PSK: "secret" }, `${key}: got text of 6 bytes, want text of 96 bytes or more`],
-    ["a key that is no text", { PSK: ["secret"] }, `${key}: got a value that is no text`],
+    ["a key that is no text", { PSK: ["secret"] }, `${key}: got what is not shown here, want text in double quotes`],
     ["the last of two spellings", { PSK: KEY, psk: "secret" }, `${key}: got text of 6 bytes`],
     ["a proposal with a blank", { PSK: KEY, ESPProposal: "aes 128" }, 'Backend.ESPProposal: got "aes 128"'],
     ["no proposal", { PSK: KEY, ESPProposal: "" }, 'Backend.ESPProposal: got ""'],

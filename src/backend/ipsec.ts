@@ -7,8 +7,7 @@
 // IPv4 alone, as upstream.
 
 import { readBackendOptions } from "../config/backend_options.ts";
-import { ConfigError, type Fault, gather } from "../config/fault.ts";
-import { type Fields, isJsonObject } from "../config/json_fields.ts";
+import type { Fields } from "../config/json_fields.ts";
 import type { Address } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { refusal } from "../lease/lease.ts";
@@ -34,7 +33,7 @@ const UDP_OVERHEAD = 8;
 const MIN_KEY_BYTES = 96;
 
 const OPTIONS = {
-  PSK: { type: "text", default: undefined },
+  PSK: { type: "secret" },
   UDPEncap: { type: "boolean", default: false },
   ESPProposal: { type: "text", default: "aes128gcm16-sha256-prfsha256-ecp256" },
 } as const satisfies Fields;
@@ -52,19 +51,18 @@ export const ipsec: Backend<IpsecConfig, Record<string, never>> = {
 
   kinds: ["xfrmpolicy", "ikedaemon", "ike"],
 
-  config(raw, where = "net-conf.json: Backend") {
-    const faults: Fault[] = [];
-    const key = presharedKey(raw, `${where}.PSK`, faults);
-    // What is wrong with the key is said without it.
-    const rest = isJsonObject(raw) ? Object.fromEntries(Object.entries(raw).filter(([name]) => !isKeyName(name))) : raw;
-    const options = gather(faults, () => readBackendOptions(rest, OPTIONS, where));
-    const espProposal = options?.ESPProposal ?? "";
-    if (options && !/^[a-z0-9]+(-[a-z0-9_]+)+$/.test(espProposal)) {
-      const want = `algorithms joined by "-" in strongSwan's words: ${OPTIONS.ESPProposal.default}`;
-      faults.push({ where: `${where}.ESPProposal`, got: JSON.stringify(espProposal), want });
-    }
-    if (faults.length > 0) throw new ConfigError(faults);
-    return { presharedKey: key, udpEncap: options?.UDPEncap ?? false, espProposal };
+  config(raw, where) {
+    const options = readBackendOptions(raw, OPTIONS, where, ({ PSK, ESPProposal }, wrong) => {
+      const length = PSK === undefined ? undefined : new TextEncoder().encode(PSK).length;
+      // What is wrong with the key is said without it.
+      if (length === undefined || length < MIN_KEY_BYTES)
+        wrong("PSK", length === undefined ? undefined : `text of ${length} bytes`, KEY_WANTED);
+      if (!/^[a-z0-9]+(-[a-z0-9_]+)+$/.test(ESPProposal)) {
+        const want = `algorithms joined by "-" in strongSwan's words: ${OPTIONS.ESPProposal.default}`;
+        wrong("ESPProposal", JSON.stringify(ESPProposal), want);
+      }
+    });
+    return { presharedKey: options.PSK ?? "", udpEncap: options.UDPEncap, espProposal: options.ESPProposal };
   },
 
   ...NO_LINKS,
@@ -131,23 +129,4 @@ function policies(local: Address, remote: Address, localSubnet: Prefix, remoteSu
     { kind: "xfrmpolicy", direction: "in", ...back },
     { kind: "xfrmpolicy", direction: "fwd", ...back },
   ];
-}
-
-function isKeyName(name: string): boolean {
-  return name.toLowerCase() === "psk";
-}
-
-/** The key; "" when something is wrong with it, which is then among the faults. */
-function presharedKey(raw: unknown, where: string, faults: Fault[]): string {
-  if (!isJsonObject(raw)) return ""; // told of by who reads the other options
-  const [, value] = Object.entries(raw).findLast(([name]) => isKeyName(name)) ?? [];
-  if (typeof value === "string") {
-    const { length } = new TextEncoder().encode(value);
-    if (length >= MIN_KEY_BYTES) return value;
-    faults.push({ where, got: `text of ${length} bytes`, want: KEY_WANTED });
-  } else {
-    const got = value === undefined || value === null ? undefined : `a value that is no text`;
-    faults.push({ where, got, want: KEY_WANTED });
-  }
-  return "";
 }

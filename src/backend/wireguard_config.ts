@@ -1,7 +1,6 @@
 // What the configuration says of the wireguard backend. Authority: upstream's documentation of the backend, and what its program makes of it.
 
 import { readBackendOptions } from "../config/backend_options.ts";
-import { ConfigError, type Fault, gather } from "../config/fault.ts";
 import { type Fields, HIDDEN, quote } from "../config/json_fields.ts";
 import type { WireguardKey } from "./wireguard_key.ts";
 import { parseKey } from "./wireguard_key.ts";
@@ -39,16 +38,29 @@ const OPTIONS = {
 export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS);
 
 /** Throws ConfigError; its text does not show the preshared key. */
-export function readWireguardConfig(raw: unknown, where = "net-conf.json: Backend"): WireguardConfig {
-  const faults: Fault[] = [];
-  const options = gather(faults, () => readBackendOptions(raw, OPTIONS, where));
-  const mode = MODES.find((each) => each === options?.Mode);
-  if (options && !mode) faults.push({ where: `${where}.Mode`, got: quote(options.Mode), want: MODES.join(", ") });
-  const presharedKey = options?.PSK ? parseKey(options.PSK) : undefined;
-  if (options?.PSK && !presharedKey) {
-    faults.push({ where: `${where}.PSK`, got: HIDDEN, want: "a key of 32 bytes in base64, as wg genpsk makes it" });
-  }
-  if (!options || !mode || faults.length > 0) throw new ConfigError(faults);
-  const { ListenPort: listenPort, ListenPortV6: listenPortV6, MTU: mtu, PersistentKeepaliveInterval } = options;
-  return { listenPort, listenPortV6, mtu, mode, keepaliveSeconds: PersistentKeepaliveInterval, presharedKey };
+export function readWireguardConfig(raw: unknown, where?: string): WireguardConfig {
+  const options = readBackendOptions(raw, OPTIONS, where, ({ Mode, PSK }, wrong) => {
+    if (!isMode(Mode)) wrong("Mode", quote(Mode), MODES.join(", "));
+    if (PSK && !parseKey(PSK)) wrong("PSK", HIDDEN, "a key of 32 bytes in base64, as wg genpsk makes it");
+  });
+  const {
+    ListenPort: listenPort,
+    ListenPortV6: listenPortV6,
+    MTU: mtu,
+    PersistentKeepaliveInterval,
+    Mode,
+    PSK,
+  } = options;
+  return {
+    listenPort,
+    listenPortV6,
+    mtu,
+    mode: isMode(Mode) ? Mode : "separate",
+    keepaliveSeconds: PersistentKeepaliveInterval,
+    presharedKey: PSK ? parseKey(PSK) : undefined,
+  };
+}
+
+function isMode(text: string): text is WireguardMode {
+  return MODES.some((mode) => mode === text);
 }

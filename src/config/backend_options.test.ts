@@ -41,6 +41,18 @@ test("readBackendOptions names every fault at once", () => {
   );
 });
 
+test("readBackendOptions names what a check finds beside them, each option once", () => {
+  const read = () =>
+    readBackendOptions({ VNI: "x", Name: "bad" }, FIELDS, "Backend", (options, wrong) => {
+      expect(options.VNI).toBe(1);
+      wrong("VNI", "1", "another");
+      wrong("Name", options.Name, "a good one");
+    });
+  expect(read).toThrow(
+    /^Backend\.VNI: got "x", want a whole number from 1 to 16777215\nBackend\.Name: got bad, want a good one$/,
+  );
+});
+
 test.each([
   [undefined, "Backend: missing, want a JSON object"],
   ["vxlan", 'Backend: got "vxlan", want a JSON object'],

@@ -29,10 +29,10 @@ test("planOf() names a backend that this version has not, and those it has", () 
   );
 });
 
-test("planOf() refuses IPv6 in a network whose backend carries IPv4 alone", () => {
-  const config = { Network: "10.5.0.0/16", EnableIPv6: true, IPv6Network: "fd00:5::/48", Backend: { Type: "ipip" } };
+test("planOf() names wrong options and families that the backend does not carry at once", () => {
+  const ipv6 = { EnableIPv6: true, IPv6Network: "fd00:5::/48" };
+  const config = { Network: "10.5.0.0/16", ...ipv6, Backend: { Type: "udp", Port: 70_000, Strict: "yes" } };
   const read = () => planOf(parseNetworkConfig(JSON.stringify(config), "net-conf.json"), "net-conf.json");
-  expect(read).toThrow(
-    "net-conf.json: EnableIPv6: got true, want false: the ipip backend carries no IPv6; backends that do: vxlan",
-  );
+  for (const key of ["Backend.Port", "Backend.Strict", "EnableIPv6"])
+    expect(read).toThrow(`net-conf.json: ${key}: got`);
 });

@@ -3,7 +3,7 @@
 
 import type { Backend, HostFacts } from "../backend/backend.ts";
 import { backendOfType, typesCarrying } from "../backend/backends.ts";
-import { ConfigError } from "../config/fault.ts";
+import { ConfigError, type Fault, gather } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { misspeltKeys } from "../config/json_fields.ts";
 import type { NetworkConfig } from "../config/network.ts";
@@ -28,9 +28,11 @@ export interface Plan {
 /** Throws ConfigError when the backend is unknown or its options are wrong. */
 export function planOf(config: NetworkConfig, source: string): Plan {
   const backend = backendOfType(config.backend.type, `${source}: Backend.Type`);
-  const backendConfig = backend.config(config.backend.raw, `${source}: Backend`);
+  const faults: Fault[] = [];
+  const backendConfig = gather(faults, () => backend.config(config.backend.raw, `${source}: Backend`));
   const networks = mapFamilies(config.ranges, (range) => range.network);
-  requireFamilies(backend, familiesOf(networks), source);
+  faults.push(...familyFaults(backend, familiesOf(networks), source));
+  if (faults.length > 0) throw new ConfigError(faults);
   const misspelt = misspeltKeys(config.backend.raw, ["Type", ...backend.optionNames]).map(
     ({ key, meant }) => `${source}: Backend.${key} has no effect; did you mean ${meant}`,
   );
@@ -47,13 +49,13 @@ function idleOptions({ idleOptions = {} }: Plan["backend"], raw: object): [key: 
 
 const ENABLE: Record<Family, string> = { ipv4: "EnableIPv4", ipv6: "EnableIPv6" };
 
-/** Throws ConfigError for families of the network that the backend does not carry. */
-function requireFamilies(
+/** A fault for each family of the network that the backend does not carry. */
+function familyFaults(
   { type, families }: Backend<unknown, unknown>,
   wanted: readonly Family[],
   source: string,
-): void {
-  const faults = wanted
+): Fault[] {
+  return wanted
     .filter((family) => families?.includes(family) === false)
     .map((family) => {
       const name = family === "ipv4" ? "IPv4" : "IPv6";
@@ -61,7 +63,6 @@ function requireFamilies(
       const want = `false: the ${type} backend carries no ${name}; backends that do: ${others}`;
       return { where: `${source}: ${ENABLE[family]}`, got: "true", want };
     });
-  if (faults.length > 0) throw new ConfigError(faults);
 }
 
 export interface Place {
