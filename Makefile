@@ -98,7 +98,7 @@ tools:
 
 test-tools: tools
 	@packaging/install-tools.sh iperf3 ethtool strace curl dash bash systemd-analyze etcd etcdctl cfssl cfssljson openssl dnsmasq qemu-system-x86_64 \
-	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tshark tcpdump wg kubectl mmdebstrap go \
+	  podman containerd ctr runc busybox-static /usr/lib/cni/bridge iptables nft conntrack flock tshark tcpdump fping wg kubectl mmdebstrap go \
 	  /usr/share/gocode/src/github.com/Masterminds/sprig /usr/share/gocode/src/sigs.k8s.io/yaml
 
 clean:

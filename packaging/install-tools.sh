@@ -43,8 +43,6 @@ package() {
     zypper:tshark) echo wireshark ;;
     *:systemd-analyze) echo systemd ;;
     apt-get:dnsmasq) echo dnsmasq-base ;;
-    dnf:tshark | pacman:tshark) echo wireshark-cli ;;
-    zypper:tshark) echo wireshark ;;
     apt-get:etcd) echo etcd-server ;;
     apt-get:etcdctl) echo etcd-client ;;
     *:etcdctl) echo etcd ;;

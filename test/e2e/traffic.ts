@@ -1,10 +1,16 @@
 // Traffic that runs while something happens to flanneld: a thousand packets a second, and a TCP stream. Both are counted by their own programs.
 
-import { outageOf, parseReplies } from "../../src/ctl/lab/outage.ts";
 import type { Node } from "./nodes.ts";
 import { type Program, until } from "./program.ts";
 
-/** ping(8), a packet every millisecond. Its numbers wrap after 65 s. */
+/** An answer's line: "[1700000000.12345] 10.5.2.0 : [17], 64 bytes, 0.05 ms (…)". */
+const ANSWER = / : \[(\d+)\], \d+ bytes/g;
+const ANSWER_BYTES = "[1700000000.12345] 10.5.2.0 : [1], 64 bytes".length;
+
+/**
+ * fping(8), a packet every millisecond. It sleeps in between, where ping(8) would spin and yield: a few of those and some kernels let nobody else run for
+ * a minute.
+ */
 export class PingStream {
   readonly #program: Program;
 
@@ -14,23 +20,34 @@ export class PingStream {
 
   /** Resolves once answers come. */
   static async start(from: Pick<Node, "spawn">, target: string): Promise<PingStream> {
-    const stream = new PingStream(from.spawn(["ping", "-n", "-D", "-i", "0.001", target]));
+    // An answer that comes late has come.
+    const stream = new PingStream(from.spawn(["fping", "-l", "-D", "-i", "1", "-p", "1", "-t", "60000", target]));
     await stream.goesOn();
     return stream;
   }
 
   /** Resolves after a hundred more answers. */
   async goesOn(): Promise<void> {
-    const before = this.#program.outputBytes;
-    const enough = 100 * "[1700000000.123456] 64 bytes from 10.5.2.0".length;
-    await until("100 answers to ping", () => this.#program.outputBytes > before + enough, this.#program);
+    const enough = this.#answers().length + 100;
+    let seen = this.#program.outputBytes;
+    const has = () => {
+      if (this.#program.outputBytes < seen + ANSWER_BYTES) return false;
+      seen = this.#program.outputBytes;
+      return this.#answers().length >= enough;
+    };
+    await until("100 answers to fping", has, this.#program);
   }
 
   /** Packets without an answer, of those before the last answer. */
   async stop(): Promise<number> {
     await this.goesOn();
     await this.#program.stop("SIGINT");
-    return outageOf(parseReplies(this.#program.output)).lost;
+    const answers = new Set(this.#answers());
+    return answers.values().reduce((last, number) => Math.max(last, number), -1) + 1 - answers.size;
+  }
+
+  #answers(): number[] {
+    return [...this.#program.output.matchAll(ANSWER)].map(([, number]) => Number(number));
   }
 }
 
