@@ -65,3 +65,16 @@ export async function startGo(
   await program.says(/[Ww]atching for new subnet leases/);
   return program;
 }
+
+/** The same with the node's Kubernetes as the store: `n` is given its subnets, and is the Node node<n>. */
+export async function startGoOnKubernetes({ executable }: GoFlannel, underlay: Underlay, node: Node): Promise<Program> {
+  mkdirSync(dirname(node.subnetFile), { recursive: true });
+  underlay.kube.assign(node.n);
+  // Every kubelet's Node has it; Go's daemon does not survive one without any annotation.
+  const ofKubelet = { "volumes.kubernetes.io/controller-managed-attach-detach": "true" };
+  await underlay.kube.cluster.annotate(`node${node.n}`, ofKubelet);
+  const command = [executable, ...underlay.storeFlags, "-iface=eth0", `-subnet-file=${node.subnetFile}`];
+  const program = node.spawn(command, { NODE_NAME: `node${node.n}` });
+  await program.says(/[Ww]atching for new subnet leases/);
+  return program;
+}

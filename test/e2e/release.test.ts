@@ -96,7 +96,6 @@ describe.each(BACKENDS)("%s %j", (type, options) => {
       async () => {
         await using underlay = await Underlay.open({ nodes: 4, config, etcd: { members: 1, api: "3" } });
         const [node, stays, leaves, joins] = underlay.nodes as [Node, Node, Node, Node];
-        const flags = ["-public-ipv6", node.address.ipv6];
         const daemons = [node, stays, leaves].map((each) => each.flanneld());
         await Promise.all(daemons.map((daemon) => daemon.peers(2)));
         using here = new Pod(underlay, node);
@@ -109,7 +108,7 @@ describe.each(BACKENDS)("%s %j", (type, options) => {
         );
         await daemons[0]?.stop();
         expect((await release(node, "--plain")).code).toBe(0);
-        await startGo(go, underlay, node, flags);
+        await startGo(go, underlay, node);
         const lost = await Promise.all(streams.map((stream) => stream.stop()));
         expect(lost).toEqual(streams.map(() => 0));
 
