@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Api } from "../etcd/recorded.ts";
 import type { Node, Underlay } from "./nodes.ts";
-import type { Program } from "./program.ts";
+import { type Program, until } from "./program.ts";
 
 export interface GoFlannel {
   readonly title: string;
@@ -38,6 +38,9 @@ const V071 = {
   routePerPeer: false,
   dualStack: false,
 } as const;
+
+/** It waits for its cache, and calls iptables some thirty times; below the 65 s after which a stream of pings counts anew. */
+const KUBERNETES_START_MS = 50_000;
 
 const { FLANNEL_GO, FLANNEL_GO_V071 } = process.env;
 
@@ -75,6 +78,7 @@ export async function startGoOnKubernetes({ executable }: GoFlannel, underlay: U
   await underlay.kube.cluster.annotate(`node${node.n}`, ofKubelet);
   const command = [executable, ...underlay.storeFlags, "-iface=eth0", `-subnet-file=${node.subnetFile}`];
   const program = node.spawn(command, { NODE_NAME: `node${node.n}` });
-  await program.says(/[Ww]atching for new subnet leases/);
+  const watches = /[Ww]atching for new subnet leases/;
+  await until("Go's daemon to watch", () => watches.test(program.output), program, KUBERNETES_START_MS);
   return program;
 }

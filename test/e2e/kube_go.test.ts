@@ -50,14 +50,11 @@ for (const go of GO_FLANNELS.filter(({ dualStack }) => dualStack)) {
       for (const replace of [ours, theirs]) {
         for (const [i, node] of nodes.entries()) {
           const pod = pods[i] as Pod;
-          const streams = await Promise.all(
-            pods
-              .filter((other) => other !== pod)
-              .flatMap((other) => [
-                PingStream.start(pod, other.address.ipv4),
-                PingStream.start(other, pod.address.ipv6),
-              ]),
-          );
+          const [next, last] = [pods[(i + 1) % 3], pods[(i + 2) % 3]] as [Pod, Pod];
+          const streams = await Promise.all([
+            PingStream.start(pod, next.address.ipv4),
+            PingStream.start(last, pod.address.ipv6),
+          ]);
           await daemons.get(node)?.stop();
           if (replace === theirs) {
             const released = await node.finished([
