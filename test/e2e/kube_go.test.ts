@@ -1,5 +1,5 @@
 // A cluster whose nodes change from Go flannel to ours and back, one by one, while pods talk: what docs/switching.md has an operator do. The Go program is given
-// by FLANNEL_GO (go_flannel.ts); without it, what its client asks of an API server is replayed (test/kubernetes/recorded.test.ts).
+// by FLANNEL_GO (go_flannel.ts); without it ours stands in for it, released all the same, and what Go's client asks is replayed (test/kubernetes/recorded.test.ts).
 
 import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
@@ -26,16 +26,20 @@ async function allReach(pods: readonly Pod[]): Promise<void> {
   }
 }
 
-for (const go of GO_FLANNELS.filter(({ dualStack }) => dualStack)) {
+const OURS = { title: "our flannel" } as const;
+const GO = GO_FLANNELS.filter(({ dualStack }) => dualStack);
+
+for (const other of GO.length > 0 ? GO : [OURS]) {
   test.each([["vxlan"], ["host-gw"]])(
-    "a cluster of Go flannel's nodes, %s: each becomes ours and then Go's again, and no packet is lost",
+    `a cluster of ${other.title}'s nodes, %s: each becomes ours and is then given back, and no packet is lost`,
     async (type) => {
       const config = { ...DUAL_STACK, Backend: { Type: type } };
       await using underlay = await Underlay.open({ nodes: 4, config, kubernetes: {} });
       const nodes = underlay.nodes.slice(0, 3);
       const joins = underlay.node(4);
-      const theirs: Replace = (node) => startGoOnKubernetes(go, underlay, node);
       const ours: Replace = (node) => node.flanneld().ready();
+      const theirs: Replace = (node) =>
+        "executable" in other ? startGoOnKubernetes(other, underlay, node) : ours(node);
       const daemons = new Map<Node, Program>();
       for (const node of nodes) daemons.set(node, await theirs(node));
       using disposables = new DisposableStack();
@@ -70,7 +74,7 @@ for (const go of GO_FLANNELS.filter(({ dualStack }) => dualStack)) {
         expect(await Promise.all(nodes.map(annotations))).toEqual(before);
       }
 
-      // All are Go's again; one of ours joins, and leaves.
+      // All are given back; one of ours joins, and leaves.
       const subnets = (n: number) => [...underlay.kube.subnets(20 + n)];
       const peers = (node: Node) =>
         [...node.run("ip route show; ip -6 route show").matchAll(/^((?:10\.5\.|fd00:5:)\S*\/\d+) .*via /gm)]
