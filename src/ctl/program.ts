@@ -13,6 +13,7 @@ import { lab } from "./lab.ts";
 import { lease } from "./lease.ts";
 import { migrate } from "./migrate.ts";
 import { plan } from "./plan.ts";
+import { release } from "./release.ts";
 import { reserve, unreserve } from "./reserve.ts";
 import { Interrupted, interruptible, type Session, UsageError } from "./session.ts";
 import { subnets } from "./subnets.ts";
@@ -35,6 +36,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   certs,
   lab,
   plan,
+  release,
 ];
 
 export async function runProgram(argv: readonly string[], version: string): Promise<number> {

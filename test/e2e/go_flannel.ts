@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Api } from "../etcd/recorded.ts";
 import type { Node, Underlay } from "./nodes.ts";
-import type { Program } from "./program.ts";
+import { type Program, until } from "./program.ts";
 
 export interface GoFlannel {
   readonly title: string;
@@ -39,6 +39,9 @@ const V071 = {
   dualStack: false,
 } as const;
 
+/** It waits for its cache, and calls iptables some thirty times; below the 65 s after which a stream of pings counts anew. */
+const KUBERNETES_START_MS = 50_000;
+
 const { FLANNEL_GO, FLANNEL_GO_V071 } = process.env;
 
 /** Those that are there; none without the variables. */
@@ -63,5 +66,19 @@ export async function startGo(
     ...flags,
   ]);
   await program.says(/[Ww]atching for new subnet leases/);
+  return program;
+}
+
+/** The same with the node's Kubernetes as the store: `n` is given its subnets, and is the Node node<n>. */
+export async function startGoOnKubernetes({ executable }: GoFlannel, underlay: Underlay, node: Node): Promise<Program> {
+  mkdirSync(dirname(node.subnetFile), { recursive: true });
+  underlay.kube.assign(node.n);
+  // Every kubelet's Node has it; Go's daemon does not survive one without any annotation.
+  const ofKubelet = { "volumes.kubernetes.io/controller-managed-attach-detach": "true" };
+  await underlay.kube.cluster.annotate(`node${node.n}`, ofKubelet);
+  const command = [executable, ...underlay.storeFlags, "-iface=eth0", `-subnet-file=${node.subnetFile}`];
+  const program = node.spawn(command, { NODE_NAME: `node${node.n}` });
+  const watches = /[Ww]atching for new subnet leases/;
+  await until("Go's daemon to watch", () => watches.test(program.output), program, KUBERNETES_START_MS);
   return program;
 }

@@ -134,7 +134,7 @@ describe.each(GO_FLANNELS)("$title", (go) => {
         await pods.allReach(underlay, underlay.nodes);
       }
       if (starts.at(-1) !== theirs) return;
-      // Go keeps our routes, but could not delete one of a peer that leaves: rewritten in Go's form, it can. docs/host-gw.md has these commands.
+      // Go keeps our routes, but could not delete one of a peer that leaves: rewritten in Go's form, it can. docs/host-gw.md has these commands, for hosts without flannelctl.
       const stream = await PingStream.start(pods.pod(underlay, node), pods.pod(underlay, mate).address.ipv4);
       node.run(`
         ip route show proto 70 | sed 's/ nhid [0-9]*//; s/^/route replace /' | ip -batch -
