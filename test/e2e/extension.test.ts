@@ -159,7 +159,12 @@ test("extension: what another node writes reaches commands as data, whatever it 
     Type: "extension",
     SubnetAddCommand: 'cat > "$NOTES.$(echo "$SUBNET" | tr / -)"; ip route add "$SUBNET" via "$PUBLIC_IP"',
   };
-  await using underlay = await Underlay.open({ nodes: 1, families: ["ipv4"], config: { ...NETWORK, Backend } });
+  await using underlay = await Underlay.open({
+    nodes: 1,
+    families: ["ipv4"],
+    config: { ...NETWORK, Backend },
+    only: "embedded",
+  });
   const node = underlay.node(1);
   const proof = join(underlay.directory, "proof");
   const hostile = [
@@ -229,7 +234,12 @@ test("extension: a command that fails is tried again, and told once; ShutdownCom
 
 test("flannelctl plan: shows an extension's commands and runs none", async () => {
   const Backend = { ...HOST_GW.Backend, PreStartupCommand: noted("pre", "echo data") };
-  await using underlay = await Underlay.open({ nodes: 1, families: ["ipv4"], config: { ...HOST_GW, Backend } });
+  await using underlay = await Underlay.open({
+    nodes: 1,
+    families: ["ipv4"],
+    config: { ...HOST_GW, Backend },
+    only: "embedded",
+  });
   const node = underlay.node(1);
   const put = (n: number) =>
     underlay.store.put(`10.5.${n}.0-24`, {

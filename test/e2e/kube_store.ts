@@ -7,7 +7,7 @@ import { addressAt, makePrefix, networkOf, type Prefix, parsePrefix, subnetAfter
 import { formatLeaseAttributes, parseLeaseAttributes } from "../../src/lease/attributes.ts";
 import { formatLeaseKey, parseLeaseKey } from "../../src/lease/key.ts";
 import { annotationsOf, attributesFrom, fullPrefix } from "../../src/subnet/kubernetes/annotations.ts";
-import { NodeReader, subnetsOf } from "../../src/subnet/kubernetes/node.ts";
+import { hasSubnet, type KubeNode, NodeReader, subnetsOf } from "../../src/subnet/kubernetes/node.ts";
 import type { RegistryEntry, Revision } from "../../src/subnet/registry.ts";
 import type { KubeCluster } from "../kubernetes/cluster.ts";
 import type { PeerStore } from "./store.ts";
@@ -112,9 +112,19 @@ export class KubeStore implements PeerStore {
     await this.cluster.annotate(name, Object.fromEntries(entries));
   }
 
+  /** The Node of a peer that nobody runs goes; one of node n stays, and only says no longer that it is flannel's. */
   async remove(key: string): Promise<void> {
-    await this.cluster.remove(nameOf(key));
+    const holder = (await this.cluster.nodes()).map((json) => this.#reader.read(json)).find((node) => isOf(key, node));
+    if (!holder || !this.#nodes.some(({ n }) => holder.name === `node${n}`))
+      return await this.cluster.remove(nameOf(key));
+    const names = Object.keys(holder.annotations).map((short) => [`${PREFIX}${short}`, null]);
+    await this.cluster.annotate(holder.name, Object.fromEntries(names));
   }
 }
 
 const nameOf = (key: string) => `peer-${key.replaceAll(/[^a-z0-9]+/g, "-").replace(/-$/, "")}`;
+
+function isOf(key: string, node: KubeNode | undefined): boolean {
+  const subnets = node && subnetsOf(node);
+  return typeof subnets === "object" && hasSubnet(subnets) && formatLeaseKey(subnets) === key;
+}
