@@ -1,5 +1,5 @@
 // Runs the tests and ends with one line, `N passed, N failed, N skipped`, counted from the runner's JUnit report. A skipped test is a failure: what is
-// required here runs, or the run says that it did not.
+// required here runs, or the run says that it did not. What failed is told again just before that line, since half an hour of output lies between.
 //
 //   bun test/run.ts unit    beside the code, no privileges        bun test/run.ts all          with the real kernel, as root
 //   bun test/run.ts vm      only the virtual machines             bun test/run.ts kubernetes   the nodes' tests again, with Kubernetes as their store
@@ -45,8 +45,50 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+/** Lines of output kept for a failed test: its error with the code around it, and what the test printed. */
+const LINES_OF_A_FAILURE = 80;
+
+interface Failure {
+  readonly file: string;
+  readonly test: string;
+  readonly output: readonly string[];
+}
+
+/** After the runner's end: a program that a test left behind may hold its output open for ever. */
+const LAST_WORDS_MS = 1_000;
+
+/** Passes the runner's output on as it comes, and keeps what was printed since the test before for each test that failed. */
+async function show(
+  output: ReadableStream<Uint8Array>,
+  to: NodeJS.WriteStream,
+  failures: Failure[],
+  exited: Promise<unknown>,
+): Promise<void> {
+  const reader = output.getReader();
+  void exited.then(() => Bun.sleep(LAST_WORDS_MS)).then(() => reader.cancel());
+  let [rest, file, lines] = ["", "", [] as string[]];
+  const decoder = new TextDecoder();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    to.write(value);
+    const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    for (const line of parts) {
+      const ended = /^\((pass|fail|skip|todo)\) (.*)/.exec(line);
+      if (ended?.[1] === "fail")
+        failures.push({ file, test: ended[2] ?? "", output: lines.slice(-LINES_OF_A_FAILURE) });
+      if (/^\S+\.ts:$/.test(line)) file = line.slice(0, -1);
+      if (ended) lines = [];
+      else lines.push(line);
+    }
+  }
+}
+
 interface Outcome {
   readonly exitCode: number;
+  readonly failures: readonly Failure[];
+  readonly environment: Readonly<Record<string, string>>;
   readonly tests: number;
   readonly failed: number;
   readonly skipped: number;
@@ -57,11 +99,15 @@ async function outcomeOf({ paths, environment = {} }: Run): Promise<Outcome> {
   const report = join(directory, "junit.xml");
   const files = paths.map((path) => `./${path}`);
   const options = ["--timeout=30000", "--reporter=junit", `--reporter-outfile=${report}`];
-  child = Bun.spawn([process.execPath, "test", ...options, ...files], {
-    stdio: ["ignore", "inherit", "inherit"],
+  const runner = Bun.spawn([process.execPath, "test", ...options, ...files], {
+    stdio: ["ignore", "inherit", "pipe"],
     env: { ...process.env, ...environment },
   });
-  const exitCode = await child.exited;
+  child = runner;
+  const failures: Failure[] = [];
+  const shown = show(runner.stderr, process.stderr, failures, runner.exited);
+  const exitCode = await runner.exited;
+  await shown;
   let xml = "";
   try {
     xml = readFileSync(report, "utf8");
@@ -70,13 +116,26 @@ async function outcomeOf({ paths, environment = {} }: Run): Promise<Outcome> {
   }
   rmSync(directory, { recursive: true, force: true });
   const count = (name: string) => Number(new RegExp(`<testsuites[^>]* ${name}="(\\d+)"`).exec(xml)?.[1] ?? 0);
-  return { exitCode, tests: count("tests"), failed: count("failures"), skipped: count("skipped") };
+  return {
+    exitCode,
+    failures,
+    environment,
+    tests: count("tests"),
+    failed: count("failures"),
+    skipped: count("skipped"),
+  };
 }
 
 const outcomes: Outcome[] = [];
 for (const run of suite()) if (!stopped) outcomes.push(await outcomeOf(run));
 const sum = (part: (outcome: Outcome) => number) => outcomes.reduce((total, outcome) => total + part(outcome), 0);
 const [tests, failed, skipped] = [sum((o) => o.tests), sum((o) => o.failed), sum((o) => o.skipped)];
+for (const { failures, environment } of outcomes) {
+  const where = Object.entries(environment).map(([name, value]) => `${name}=${value} `);
+  for (const { file, test, output } of failures) {
+    console.log(`\nfailed: ${where.join("")}${file}: ${test}\n${output.map((line) => `  ${line}`).join("\n")}`);
+  }
+}
 console.log(`${tests - failed - skipped} passed, ${failed} failed, ${skipped} skipped`);
 const green = outcomes.every((outcome) => outcome.exitCode === 0 && outcome.tests > 0);
 process.exitCode = green && !stopped && failed === 0 && skipped === 0 ? 0 : 1;

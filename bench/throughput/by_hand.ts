@@ -37,18 +37,18 @@ export function hostGwByHand(_own: HandNode, peer: HandNode): string {
 export function rulesByHand(network: string, { subnet }: HandNode): string {
   return `*nat
 :POD-MASQUERADE - [0:0]
--A POSTROUTING -j POD-MASQUERADE
--A POD-MASQUERADE -m mark --mark 0x4000/0x4000 -j RETURN
--A POD-MASQUERADE -s ${network} -d ${network} -j RETURN
--A POD-MASQUERADE ! -s ${network} -d ${subnet} -j RETURN
--A POD-MASQUERADE -s ${network} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully
--A POD-MASQUERADE ! -s ${network} -d ${network} -j MASQUERADE --random-fully
+-A POSTROUTING -m comment --comment "flanneld masq" -j POD-MASQUERADE
+-A POD-MASQUERADE -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
+-A POD-MASQUERADE -s ${network} -d ${network} -m comment --comment "flanneld masq" -j RETURN
+-A POD-MASQUERADE ! -s ${network} -d ${subnet} -m comment --comment "flanneld masq" -j RETURN
+-A POD-MASQUERADE -s ${network} ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A POD-MASQUERADE ! -s ${network} -d ${network} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
 COMMIT
 *filter
 :POD-FORWARD - [0:0]
--A FORWARD -j POD-FORWARD
--A POD-FORWARD -s ${network} -j ACCEPT
--A POD-FORWARD -d ${network} -j ACCEPT
+-A FORWARD -m comment --comment "flanneld forward" -j POD-FORWARD
+-A POD-FORWARD -s ${network} -m comment --comment "flanneld forward" -j ACCEPT
+-A POD-FORWARD -d ${network} -m comment --comment "flanneld forward" -j ACCEPT
 COMMIT
 `;
 }
