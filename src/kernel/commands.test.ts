@@ -202,6 +202,15 @@ test("CommandDriver does nothing for peers while the node's command fails", asyn
   expect(ran()).toEqual(["add 10.5.2.0/24 a"]);
 });
 
+test("a reconciler is not settled while a command runs, whenever it is asked", async () => {
+  using run = new Run();
+  const slow = { option: "SubnetAddCommand", text: "echo begin >> $LOG.begun; sleep 0.2; echo end >> $LOG" };
+  run.reconciler.desire(new Map([[keyOf(peer(2)), peer(2, { add: slow })]]), "all", true);
+  while (!existsSync(join(directory, "log.begun"))) await Bun.sleep(5);
+  await run.reconciler.settled();
+  expect(ran()).toEqual(["end"]);
+});
+
 test("CommandDriver runs nothing that it cannot record", async () => {
   using run = new Run();
   rmSync(directory, { recursive: true });

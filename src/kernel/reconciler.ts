@@ -41,6 +41,8 @@ export class Reconciler {
   readonly #waiting = new Map<ObjectKey, Set<ObjectKey>>();
   #desired: ReadonlyMap<ObjectKey, KernelObject> = new Map();
   #complete = false;
+  /** A pass takes what it works on out of the queue. */
+  #passing = false;
   #held = new Set<ObjectKey>();
   #repaired: Operation[] = [];
   /** Keys whose object in the kernel changed before this pass. */
@@ -104,7 +106,7 @@ export class Reconciler {
 
   /** Resolves when there is nothing left to do but what fails and waits for its time. */
   async settled(): Promise<void> {
-    if (this.#hasWork()) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    if (this.#passing || this.#hasWork()) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** Resolves when all of `keys` stand as desired, or with the trouble of the first that does not come about. */
@@ -122,7 +124,9 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#hasWork()) {
+        this.#passing = true;
         await this.#pass(signal);
+        this.#passing = false;
         await nextTurn(); // what arrived meanwhile is heard before the next pass, and nobody starves
         continue;
       }
