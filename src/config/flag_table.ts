@@ -264,7 +264,6 @@ export const FLAGS = [
     group: "Firewall and routes",
     kind: "boolean",
     default: false,
-    later: { use: "notice", say: "no effect: this version writes no blackhole route yet" },
     help: "drop packets to addresses of the own subnet that no pod has, instead of sending them back out",
   },
   {

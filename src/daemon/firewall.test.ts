@@ -27,6 +27,7 @@ function choose({ nftables = false, families = ["ipv4"], masq = false, forward =
     ipMasqFullyRandomDisable: false,
     iptablesForwardRules: forward,
     iptablesResync: 5,
+    ipBlackholeRoute: false,
   };
   try {
     const { tool, warnings } = chooseRules({ enableNftables: nftables, ranges }, flags, facts);

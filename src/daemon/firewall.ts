@@ -1,4 +1,4 @@
-// Which rules this node gets and by which tool: what is asked for (flags, EnableNFTables) against what the host has. The one place that chooses; whatever
+// Which rules this node gets and by which tool, and whether what no pod has is dropped by a route: what is asked for (flags, EnableNFTables) against what the host has. The one place that chooses; whatever
 // more is to be looked at (what kube-proxy or firewalld use) becomes a fact here.
 
 import { ConfigError } from "../config/fault.ts";
@@ -11,6 +11,7 @@ import type { Prefix } from "../ip/prefix.ts";
 import { Iptables } from "../kernel/iptables.ts";
 import { Nftables } from "../kernel/nftables.ts";
 import { RuleDriver } from "../kernel/rule_driver.ts";
+import type { Blackhole } from "../state/object.ts";
 
 /** What the host has of the firewall's programs. */
 export interface FirewallFacts {
@@ -33,12 +34,14 @@ export interface RuleChoice {
   /** undefined: no rules. */
   readonly tool: RuleTool | undefined;
   readonly options: RuleOptions;
+  /** A route that drops packets to addresses of the own subnets which lead nowhere. */
+  readonly blackhole: boolean;
   readonly warnings: readonly string[];
 }
 
 export type RuleFlags = Pick<
   Options,
-  "ipMasq" | "ipMasqFullyRandomDisable" | "iptablesForwardRules" | "iptablesResync"
+  "ipMasq" | "ipMasqFullyRandomDisable" | "iptablesForwardRules" | "iptablesResync" | "ipBlackholeRoute"
 >;
 
 /** Throws ConfigError when what is asked for needs a program that is not there. Forward rules are asked for by default and so only warned about. */
@@ -52,7 +55,8 @@ export function chooseRules(
     fullyRandom: !flags.ipMasqFullyRandomDisable,
     forward: flags.iptablesForwardRules,
   };
-  const chosen = (tool: RuleTool | undefined, ...warnings: string[]) => ({ tool, options, warnings });
+  const blackhole = flags.ipBlackholeRoute;
+  const chosen = (tool: RuleTool | undefined, ...warnings: string[]) => ({ tool, options, blackhole, warnings });
   if (!options.masquerade && !options.forward) return chosen(undefined);
   if (enableNftables) {
     if (facts.nft) return chosen("nftables");
@@ -70,13 +74,15 @@ export function chooseRules(
   throw new ConfigError([{ where: "--ip-masq", got: `true, but ${lacking}`, want }]);
 }
 
-/** The rule sets of a node with this lease. */
+/** The rule sets of a node with this lease, and its blackholes. */
 export function rulesOf(
-  { tool, options }: RuleChoice,
+  { tool, options, blackhole }: RuleChoice,
   networks: PerFamily<Prefix>,
   subnets: PerFamily<Prefix>,
-): RuleSet[] {
-  return tool ? ruleSets(tool, networks, subnets, options) : [];
+): (RuleSet | Blackhole)[] {
+  const rules = tool ? ruleSets(tool, networks, subnets, options) : [];
+  const dropped = blackhole ? [subnets.ipv4, subnets.ipv6].filter((dst) => dst !== undefined) : [];
+  return [...rules, ...dropped.map((dst): Blackhole => ({ kind: "blackhole", dst }))];
 }
 
 /** How soon rules of the tool that is not chosen are looked for: they are left from before a switch, and must not slow the start. */

@@ -7,9 +7,10 @@ import { addLink, changeLink, deleteLink } from "../netlink/link.ts";
 import type { NewLinkInfo } from "../netlink/link_info.ts";
 import { deleteNeighbour, putNeighbour } from "../netlink/neighbour.ts";
 import { deleteNexthop, putNexthop, RTNH_F_ONLINK } from "../netlink/nexthop.ts";
-import { deleteRoute, putRoute } from "../netlink/route.ts";
+import { deleteRoute, putRoute, RTN_BLACKHOLE } from "../netlink/route.ts";
 import type { MessageWriter } from "../netlink/writer.ts";
 import {
+  type Blackhole,
   differences,
   isNetworkObject,
   type KernelObject,
@@ -19,7 +20,7 @@ import {
   type Route,
 } from "../state/object.ts";
 import type { Change } from "../state/operation.ts";
-import { ROUTE_PROTOCOL } from "../state/print.ts";
+import { BLACKHOLE_METRIC, ROUTE_PROTOCOL } from "../state/print.ts";
 import type { LinkTable } from "./links.ts";
 import type { NexthopIds } from "./nexthop_ids.ts";
 
@@ -40,6 +41,7 @@ export function encodeOperation(
       : encodeLink(writer, object, verb, links);
   }
   if (!isNetworkObject(object)) return { obstacle: `a ${object.kind} is not rtnetlink's` };
+  if (object.kind === "blackhole") return encodeBlackhole(writer, object, verb);
   const index = links.indexOf(object.dev);
   if (index === undefined)
     return verb === "delete" ? { alreadyGone: true } : { obstacle: `there is no link ${object.dev}` };
@@ -58,6 +60,13 @@ function encodeLink(writer: MessageWriter, link: Link, verb: string, links: Link
   if ("obstacle" in info) return info;
   addLink(writer, { name, mtu, info, ...(mac && { mac }) }); // ip link add NAME type vxlan …
   return undefined;
+}
+
+/** ip route replace|delete blackhole DST metric … */
+function encodeBlackhole(writer: MessageWriter, { dst }: Blackhole, verb: string): undefined {
+  const route = { dst, type: RTN_BLACKHOLE, priority: BLACKHOLE_METRIC, protocol: ROUTE_PROTOCOL };
+  if (verb === "delete") deleteRoute(writer, route);
+  else putRoute(writer, route, "replace");
 }
 
 /** The difference only: setting an MTU that stands already can be refused. A vxlan's own options go alone, since with an MTU the kernel refuses both. */
@@ -98,7 +107,7 @@ function newLinkInfo(info: LinkInfo, links: LinkTable): NewLinkInfo | { readonly
 
 function encodePut(
   writer: MessageWriter,
-  object: Exclude<NetworkObject, Link>,
+  object: Exclude<NetworkObject, Link | Blackhole>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {
@@ -155,7 +164,7 @@ function encodeRoute(writer: MessageWriter, route: Route, oif: number, ids: Next
 
 function encodeDelete(
   writer: MessageWriter,
-  object: Exclude<NetworkObject, Link>,
+  object: Exclude<NetworkObject, Link | Blackhole>,
   index: number,
   ids: NexthopIds,
 ): Obstacle | undefined {

@@ -10,8 +10,9 @@ import type { FdbMessage } from "../netlink/fdb.ts";
 import { IFF_LOWER_UP, IFF_UP, type LinkMessage } from "../netlink/link.ts";
 import { type NeighbourMessage, NUD_PERMANENT } from "../netlink/neighbour.ts";
 import { type NexthopMessage, RTNH_F_ONLINK } from "../netlink/nexthop.ts";
-import { type RouteMessage, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { type RouteMessage, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_UNICAST } from "../netlink/route.ts";
 import { type KernelObject, type ObjectKind, objectKey } from "../state/object.ts";
+import { BLACKHOLE_METRIC, ROUTE_PROTOCOL } from "../state/print.ts";
 import { bearsOnLink, type External } from "./external.ts";
 import { LinkTable, linkFromMessage } from "./links.ts";
 import type { Mirror } from "./mirror.ts";
@@ -141,6 +142,10 @@ export class Observer {
   }
 
   route(message: RouteMessage, gone: boolean): void {
+    if (isOurBlackhole(message)) {
+      this.#blackhole(message, gone);
+      return;
+    }
     const { dst, oif, protocol } = message;
     const defaultMetric = message.family === "ipv6" ? IP6_DEFAULT_METRIC : 0;
     if (message.table !== RT_TABLE_MAIN || message.tos !== 0 || (message.priority ?? 0) !== defaultMetric) return;
@@ -164,6 +169,12 @@ export class Observer {
     this.#mirror.see(route, isOurRoute(this.#ownership, dst, protocol, dev));
   }
 
+  #blackhole({ dst }: RouteMessage, gone: boolean): void {
+    if (!insideNetwork(this.#ownership, dst)) return;
+    if (gone) this.#mirror.lose("blackhole", objectKey.blackhole(dst));
+    else this.#mirror.see({ kind: "blackhole", dst }, true);
+  }
+
   #nexthopGone(id: number): void {
     const hop = this.#ids.forget(id);
     if (!hop) return;
@@ -179,4 +190,9 @@ export class Observer {
     const name = this.links.nameOf(index);
     return name !== undefined && this.#ownership.links.has(name) ? name : undefined;
   }
+}
+
+function isOurBlackhole({ type, table, protocol, priority }: RouteMessage): boolean {
+  const marks = protocol === ROUTE_PROTOCOL && priority === BLACKHOLE_METRIC;
+  return marks && type === RTN_BLACKHOLE && table === RT_TABLE_MAIN;
 }

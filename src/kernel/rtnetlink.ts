@@ -27,7 +27,13 @@ import type { Ownership } from "./ownership.ts";
 import { encodeShadowed, mayBeShadowed } from "./shadowed.ts";
 import { makeTunLink, newTun } from "./tun_link.ts";
 
-const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route"];
+const KINDS: readonly ObjectKind[] = ["link", "up", "address", "neighbour", "fdb", "nexthop", "route", "blackhole"];
+
+/** One dump of the kernel tells of both. */
+const SAID_TOGETHER: readonly (readonly ObjectKind[])[] = [
+  ["link", "up"],
+  ["route", "blackhole"],
+];
 
 /** Operations between two looks at the event loop: about 20 ms of the kernel's time. */
 const CHUNK = 2_000;
@@ -294,8 +300,8 @@ export class RtnetlinkDriver implements Driver {
 
   /** Reads one kind anew. What is in the mirror and not in the dump is gone. */
   #dump(kind: ObjectKind): void {
-    if (kind === "up") return; // said with the link
-    const kinds: readonly ObjectKind[] = kind === "link" ? ["link", "up"] : [kind];
+    if (kind === "up" || kind === "blackhole") return; // said with links and routes
+    const kinds = SAID_TOGETHER.find((together) => together.includes(kind)) ?? [kind];
     const seen = this.mirror.during(() => this.#dumpInto(kind));
     this.mirror.loseWhere(kinds, (object, key) => {
       const gone = !seen.has(key);
@@ -345,6 +351,7 @@ export class RtnetlinkDriver implements Driver {
         for (const family of this.#families) this.#dumpRoutes(family);
         break;
       case "up":
+      case "blackhole":
       case "sysctl":
         break;
     }

@@ -118,8 +118,14 @@ export interface Route {
   readonly form: "object" | "plain";
 }
 
+/** A route that drops what no better one leads anywhere: any other to the same destination goes before it, by its metric. */
+export interface Blackhole {
+  readonly kind: "blackhole";
+  readonly dst: Prefix;
+}
+
 /** What rtnetlink(7) and /proc/sys make. */
-export type NetworkObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route;
+export type NetworkObject = Link | Up | Sysctl | InterfaceAddress | Neighbour | FdbEntry | Nexthop | Route | Blackhole;
 
 export type KernelObject = NetworkObject | BackendObject | RuleSet;
 export type ObjectKind = KernelObject["kind"];
@@ -133,6 +139,7 @@ const NETWORK_KINDS: ReadonlySet<ObjectKind> = new Set([
   "fdb",
   "nexthop",
   "route",
+  "blackhole",
 ] satisfies NetworkObject["kind"][]);
 
 export function isNetworkObject(object: KernelObject): object is NetworkObject {
@@ -156,6 +163,7 @@ export const objectKey = {
   fdb: (mac: Mac, dev: string) => `fdb ${mac} dev ${dev}` as ObjectKey,
   nexthop: (gateway: Address, dev: string) => `nexthop ${gateway} dev ${dev}` as ObjectKey,
   route: (dst: Prefix) => `route ${dst}` as ObjectKey,
+  blackhole: (dst: Prefix) => `blackhole ${dst}` as ObjectKey,
   wgdevice: (dev: string) => `wgdevice ${dev}` as ObjectKey,
   wgpeer: (publicKey: string, dev: string) => `wgpeer ${publicKey} dev ${dev}` as ObjectKey,
   wgallowed: (prefix: Prefix, dev: string) => `wgallowed ${prefix} dev ${dev}` as ObjectKey,
@@ -186,6 +194,8 @@ export function keyOf(object: KernelObject): ObjectKey {
       return objectKey.nexthop(object.gateway, object.dev);
     case "route":
       return objectKey.route(object.dst);
+    case "blackhole":
+      return objectKey.blackhole(object.dst);
     case "wgdevice":
       return objectKey.wgdevice(object.dev);
     case "wgpeer":
@@ -237,6 +247,7 @@ export const KIND_ORDER: readonly ObjectKind[] = [
   "ikedaemon",
   "ike",
   "route",
+  "blackhole",
   "nftables",
   "iptables",
   "command",
@@ -246,6 +257,7 @@ export const KIND_ORDER: readonly ObjectKind[] = [
 export function dependencyOf(object: KernelObject): ObjectKey | undefined {
   switch (object.kind) {
     case "link":
+    case "blackhole":
     case "xfrmpolicy":
     case "ikedaemon":
     case "nftables":

@@ -4,6 +4,7 @@ import { IPTABLES, iptablesLines } from "../firewall/iptables.ts";
 import { nftLines } from "../firewall/nftables.ts";
 import type { RuleSet } from "../firewall/rule.ts";
 import {
+  type Blackhole,
   differences,
   isNetworkObject,
   isRuleSet,
@@ -19,6 +20,9 @@ import { backendCommands, effectChange, printBackendObject } from "./print_backe
 
 /** Our mark on routes and nexthops, `proto 70` (rtnetlink(7): above RTPROT_STATIC, unassigned in /etc/iproute2/rt_protos). */
 export const ROUTE_PROTOCOL = 70;
+
+/** Of blackholes: above what anybody gives a route that leads somewhere, so that each such route wins. */
+export const BLACKHOLE_METRIC = 65_535;
 
 /** Ids of nexthop objects, which only the kernel driver knows; without it routes print in their plain form. */
 export type NexthopIds = (nexthop: { readonly dev: string; readonly gateway: string }) => number | undefined;
@@ -75,6 +79,8 @@ export function printObject(object: KernelObject): string {
       return `nexthop via ${object.gateway} dev ${object.dev}${object.onlink ? " onlink" : ""}`;
     case "route":
       return `route ${object.dst} ${via(object)}`;
+    case "blackhole":
+      return `route blackhole ${object.dst}`;
     case "nftables":
     case "iptables":
       return `${object.kind} rules of ${object.family}`;
@@ -116,6 +122,8 @@ function making(object: NetworkObject, ids: NexthopIds): string {
     }
     case "route":
       return `ip route replace ${object.dst} ${hop(object, ids)} proto ${ROUTE_PROTOCOL}`;
+    case "blackhole":
+      return `ip route replace ${blackhole(object)}`;
   }
 }
 
@@ -139,6 +147,8 @@ function deletion(object: NetworkObject, ids: NexthopIds): string {
     }
     case "route":
       return `ip route delete ${object.dst} ${hop(object, ids)}`;
+    case "blackhole":
+      return `ip route delete ${blackhole(object)}`;
   }
 }
 
@@ -180,6 +190,10 @@ function linkOptions(info: Exclude<LinkInfo, { type: "tun" }>): string {
 function via(object: Nexthop | Route): string {
   const gateway = object.gateway ? `via ${object.gateway} ` : "";
   return `${gateway}dev ${object.dev}${object.onlink ? " onlink" : ""}`;
+}
+
+function blackhole({ dst }: Blackhole): string {
+  return `blackhole ${dst} metric ${BLACKHOLE_METRIC} proto ${ROUTE_PROTOCOL}`;
 }
 
 function hop(route: Route, ids: NexthopIds): string {
