@@ -3,9 +3,10 @@
 import type { Command } from "commander";
 import { parseNetworkConfig } from "../config/net_conf.ts";
 import type { NetworkConfig } from "../config/network.ts";
-import type { Registry } from "../subnet/registry.ts";
+import type { LeaseSource } from "../subnet/registry.ts";
+import { openLeases } from "./leases.ts";
 import type { Session } from "./session.ts";
-import { addStoreOptions, openStore, type StoreFlags, storeChoiceOf } from "./store_options.ts";
+import { addStoreOptions, type StoreFlags } from "./store_options.ts";
 import { findLease, type Listed, leaseAround, listLeases, readEnds } from "./subnets/listed.ts";
 import { leaseJson, leaseTable, leaseText } from "./subnets/print.ts";
 import { line } from "./terminal.ts";
@@ -25,7 +26,7 @@ export function subnets(program: Command, session: Session): void {
     .option("--json", "print the leases as JSON", false)
     .action((flags: ListFlags) =>
       session.run(async (signal) => {
-        using store = await openStore(storeChoiceOf(flags, process.env), { make: false }, signal);
+        using store = await openLeases(flags, process.env, signal);
         const leases = await readLeases(store, flags.ttl, signal);
         const now = Date.now();
         if (flags.json)
@@ -42,10 +43,10 @@ export function subnets(program: Command, session: Session): void {
         return 0;
       }),
     );
-  addStoreOptions(list);
+  addStoreOptions(list, { kubernetes: true });
   list.addHelpText(
     "after",
-    "\nExamples:\n  flannelctl subnets ls --etcd-prefix=/kubernetes/network\n  flannelctl subnets ls --store-file=store.db --json",
+    "\nExamples:\n  flannelctl subnets ls --etcd-prefix=/kubernetes/network\n  flannelctl subnets ls --store-file=store.db --json\n  flannelctl subnets ls --kube-subnet-mgr",
   );
 
   const get = group
@@ -56,7 +57,7 @@ export function subnets(program: Command, session: Session): void {
     .option("--json", "print the lease as JSON", false)
     .action((wanted: string, flags: StoreFlags & { raw: boolean; json: boolean }) =>
       session.run(async (signal) => {
-        using store = await openStore(storeChoiceOf(flags, process.env), { make: false }, signal);
+        using store = await openLeases(flags, process.env, signal);
         const leases = await readLeases(store, false, signal);
         const found = findLease(leases, wanted) ?? leaseAround(leases, wanted);
         if (!found) {
@@ -74,7 +75,7 @@ export function subnets(program: Command, session: Session): void {
         return 0;
       }),
     );
-  addStoreOptions(get);
+  addStoreOptions(get, { kubernetes: true });
   get.addHelpText(
     "after",
     "\nExamples:\n  flannelctl subnets get 172.30.19.0/24\n  flannelctl subnets get 192.0.2.1 --raw",
@@ -82,7 +83,7 @@ export function subnets(program: Command, session: Session): void {
 }
 
 /** All leases, in order of creation, judged by the stored configuration if that is right. */
-export async function readLeases(store: Registry, ttl: boolean, signal: AbortSignal): Promise<Listed[]> {
+export async function readLeases(store: LeaseSource, ttl: boolean, signal: AbortSignal): Promise<Listed[]> {
   const { entries } = await store.entries(signal);
   const ends = ttl ? await readEnds(store, entries, signal) : new Map<string, undefined>();
   return listLeases(entries, configOf((await store.config(signal)).text), ends);

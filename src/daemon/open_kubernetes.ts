@@ -22,7 +22,7 @@ export async function openKubernetes(
   signal: AbortSignal,
   environment: Environment = process.env,
 ): Promise<SubnetManager> {
-  const api = new KubeApi(clusterAccess(options, environment), API_TIMING, version);
+  const api = openApi(options, environment);
   try {
     const retry = new StoreRetry(KUBERNETES_RETRY, Math.random, onEvent);
     const nodeName = await nameOfNode(api, retry, environment, signal);
@@ -35,8 +35,19 @@ export async function openKubernetes(
   }
 }
 
+/** The API server that flags and environment name. Throws ConfigError when they name none. */
+export function openApi(
+  options: Pick<Options, "kubeconfigFile" | "kubeApiUrl">,
+  environment: Environment = process.env,
+): KubeApi {
+  return new KubeApi(clusterAccess(options, environment), API_TIMING, version);
+}
+
 /** --kubeconfig-file, with the server of --kube-api-url where both are given; the URL alone; else the pod's service account. */
-function clusterAccess({ kubeconfigFile, kubeApiUrl }: Options, environment: Environment): ClusterAccess {
+function clusterAccess(
+  { kubeconfigFile, kubeApiUrl }: Pick<Options, "kubeconfigFile" | "kubeApiUrl">,
+  environment: Environment,
+): ClusterAccess {
   if (kubeconfigFile !== "") {
     const access = readKubeconfig(kubeconfigFile, environment);
     return kubeApiUrl === "" ? access : { ...access, server: urlAccess(kubeApiUrl, environment).server };

@@ -13,7 +13,7 @@ import type { StatusFile } from "./status_file.ts";
 /** Kubernetes is no store of keys: kubectl shows and changes what a lease is there. */
 export function refuseKubernetes(): never {
   const want =
-    "the embedded store or etcd; in Kubernetes a lease is a Node's pod CIDRs and annotations (kubectl get nodes -o yaml), and the configuration is the file " +
+    "the embedded store or etcd; in Kubernetes a lease is a Node's pod CIDRs and annotations (flannelctl subnets ls, kubectl get nodes -o yaml), and the configuration is the file " +
     "of --net-config-path (the ConfigMap kube-flannel-cfg)";
   throw new ConfigError([{ where: "--kube-subnet-mgr", got: "true", want }]);
 }

@@ -53,6 +53,19 @@ export interface StoredConfig {
 
 export type RegistryKind = "embedded" | "etcd3" | "etcd2";
 
+/** An entry with what a store knows of it beside key and value. */
+export interface ShownEntry extends RegistryEntry {
+  /** The Kubernetes Node whose lease it is. */
+  readonly node?: string;
+  /** Why flanneld makes nothing of it. */
+  readonly fault?: string | undefined;
+}
+
+/** What a tool needs to show leases: every registry has it, and so has Kubernetes, which is none. */
+export interface LeaseSource extends Pick<Registry, "description" | "config" | "expiry">, Disposable {
+  entries(signal: AbortSignal): Promise<{ readonly entries: readonly ShownEntry[] }>;
+}
+
 /** Every method rejects with the signal's reason when it aborts, and with StoreError when the store cannot answer. */
 export interface Registry extends Disposable {
   /** For status.json and for programs. */

@@ -7,11 +7,11 @@ import { contains, containsAddress, type Prefix, parsePrefix } from "../../ip/pr
 import { parseLeaseAttributes } from "../../lease/attributes.ts";
 import { formatLeaseKey, type LeaseKey, parseLeaseKey } from "../../lease/key.ts";
 import { SubnetIndex } from "../../lease/subnet_index.ts";
-import type { Registry, RegistryEntry } from "../../subnet/registry.ts";
+import type { LeaseSource, ShownEntry } from "../../subnet/registry.ts";
 import { inBatches } from "../in_batches.ts";
 
 export interface Listed {
-  readonly entry: RegistryEntry;
+  readonly entry: ShownEntry;
   readonly subnet: PerFamily<Prefix>;
   readonly publicIp: PerFamily<Address>;
   readonly backendType: string;
@@ -26,7 +26,7 @@ const ALL = { ipv4: "0.0.0.0/0" as Prefix, ipv6: "::/0" as Prefix };
 
 /** `entries` in order of creation, which decides between two that overlap. */
 export function listLeases(
-  entries: readonly RegistryEntry[],
+  entries: readonly ShownEntry[],
   config: NetworkConfig | undefined,
   ends: ReadonlyMap<string, number | undefined>,
 ): Listed[] {
@@ -38,11 +38,12 @@ export function listLeases(
     const attributes = "kind" in parsed ? { publicIp: {}, backendType: "", backendData: {} } : parsed;
     const rival = FAMILIES.flatMap((family) => (subnet[family] && taken[family].overlapping(subnet[family])) ?? [])[0];
     const fault =
-      Object.keys(subnet).length === 0
+      entry.fault ??
+      (Object.keys(subnet).length === 0
         ? "its key is not a subnet in the form 10.5.2.0-24"
         : "kind" in parsed
           ? parsed.reason
-          : (outside(subnet, config) ?? (rival && `it overlaps ${rival}, which was there before`));
+          : (outside(subnet, config) ?? (rival && `it overlaps ${rival}, which was there before`)));
     const lease = { ...attributes, entry, subnet, endsAt: entry.expiresAt ?? ends.get(entry.key), fault };
     listed.push(lease);
     if (fault !== undefined) continue;
@@ -64,8 +65,8 @@ const LIMIT = 16;
 
 /** When entries end of which reading did not tell: a request for each, with etcd v3 alone. */
 export async function readEnds(
-  registry: Registry,
-  entries: readonly RegistryEntry[],
+  registry: Pick<LeaseSource, "expiry">,
+  entries: readonly ShownEntry[],
   signal: AbortSignal,
 ): Promise<Map<string, number | undefined>> {
   const unknown = entries.filter(({ expiresAt, reserved }) => expiresAt === undefined && !reserved);

@@ -27,15 +27,20 @@ export function durationText(ms: number): string {
 
 /** Header and one line for each lease; `now` in milliseconds since the epoch. */
 export function leaseTable(leases: readonly Listed[], now: number): string[] {
+  // In Kubernetes alone a lease has its node's name, and no end.
+  const named = leases.some(({ entry }) => entry.node !== undefined);
+  const name = ({ entry }: Listed) => (named ? [entry.node ?? "-"] : []);
   const rows = leases.map((lease) => [
+    ...name(lease),
     subnetText(lease),
     FAMILIES.flatMap((family) => lease.publicIp[family] ?? []).join(" ") || "?",
     lease.backendType || "-",
     nodeData(lease) || "-",
-    endText(lease, now),
+    ...(named ? [] : [endText(lease, now)]),
     lease.fault === undefined ? "" : `refused: ${lease.fault}`,
   ]);
-  return tableLines([["SUBNET", "PUBLIC IP", "BACKEND", "NODE DATA", "ENDS IN", ""], ...rows]);
+  const heads = ["SUBNET", "PUBLIC IP", "BACKEND", "NODE DATA", ...(named ? [] : ["ENDS IN"]), ""];
+  return tableLines([[...(named ? ["NODE"] : []), ...heads], ...rows]);
 }
 
 export function subnetText({ entry, subnet }: Listed): string {
@@ -61,6 +66,7 @@ export function leaseJson(lease: Listed, now: number): object {
   const { entry, subnet, publicIp, backendType, backendData, endsAt, fault } = lease;
   return {
     key: entry.key,
+    ...(entry.node !== undefined && { node: entry.node }),
     subnet,
     publicIp,
     backendType,
@@ -76,9 +82,10 @@ export function leaseJson(lease: Listed, now: number): object {
 export function leaseText(lease: Listed, now: number): string {
   const { entry, fault } = lease;
   const lines = [
+    ...(entry.node === undefined ? [] : [`node     ${entry.node}`]),
     `key      ${entry.key}`,
     `subnet   ${subnetText(lease)}`,
-    `ends in  ${endText(lease, now)}`,
+    ...(entry.node === undefined ? [`ends in  ${endText(lease, now)}`] : []),
     ...(fault === undefined ? [] : [`refused  ${fault}`]),
   ];
   return `${lines.join("\n")}\n${prettyValue(entry.value)}`;

@@ -5,7 +5,7 @@ import { formatLeaseAttributes } from "../../lease/attributes.ts";
 import { formatLeaseKey, type LeaseKey } from "../../lease/key.ts";
 import type { StoredLease } from "../../lease/set.ts";
 import { attributesFrom } from "./annotations.ts";
-import { hasSubnet, type KubeNode, subnetsOf } from "./node.ts";
+import { hasSubnet, type KubeNode, olderFirst, subnetsOf } from "./node.ts";
 
 interface Claim {
   readonly name: string;
@@ -75,7 +75,7 @@ export class Claims {
   }
 
   #settle(key: LeaseKey, claims: Claim[]): void {
-    const [first, ...others] = claims.sort(byAge);
+    const [first, ...others] = claims.sort(olderFirst);
     if (others.length > 0) this.#contested.add(key);
     else this.#contested.delete(key);
     if (!first) {
@@ -86,8 +86,4 @@ export class Claims {
     this.#byKey.set(key, [first, ...others]);
     this.#sink.put({ key, value: first.value, expiresAt: undefined });
   }
-}
-
-function byAge(a: Claim, b: Claim): number {
-  return a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : a.name < b.name ? -1 : 1;
 }

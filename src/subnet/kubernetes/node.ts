@@ -73,6 +73,13 @@ export function subnetsOf({ podCidrs }: Pick<KubeNode, "podCidrs">): PerFamily<P
   return found;
 }
 
+/** By age, then name: of two nodes with one subnet the first keeps it. */
+export function olderFirst(a: NodeAge, b: NodeAge): number {
+  return a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : a.name < b.name ? -1 : 1;
+}
+
+type NodeAge = Pick<KubeNode, "createdAt" | "name">;
+
 /** Whether a subnet is there in any family. */
 export function hasSubnet(subnets: PerFamily<Prefix>): boolean {
   return FAMILIES.some((family) => subnets[family] !== undefined);
