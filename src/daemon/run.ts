@@ -83,7 +83,16 @@ export async function run(options: Options, version: string, log: Log, signal: A
     const kinds = [...(plan.backend.kinds ?? []), ...kindsOfType(status.previousBackend)];
     const links = ownLinks(plan, host.view(), before.network);
     const secretPath = secretPathOf(plan, options.subnetFile);
-    const context = { networks: plan.networks, links, secretPath, directory: dirname(options.subnetFile), log };
+    const fatal = new AbortController();
+    const onFatal = (error: Error) => fatal.abort(error);
+    const context = {
+      networks: plan.networks,
+      links,
+      secretPath,
+      directory: dirname(options.subnetFile),
+      log,
+      onFatal,
+    };
     const drivers = await openBackendDrivers(kinds, context);
     const nexthopObjects = host.hasNexthopObjects();
     const takesOver = hasUpstreamRoutes(host, plan.networks);
@@ -92,7 +101,9 @@ export async function run(options: Options, version: string, log: Log, signal: A
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);
     const places = new PlaceWatch({ plan, options, host, kernel, manager, log, status }, wish);
-    await work({ options, log, signal, status, manager, plan, rules, host, kernel, places }, previous);
+    const ending = AbortSignal.any([signal, fatal.signal]);
+    await work({ options, log, signal: ending, status, manager, plan, rules, host, kernel, places }, previous);
+    if (!signal.aborted) fatal.signal.throwIfAborted();
     status.set({ phase: "stopping" });
   } catch (error) {
     if (signal.aborted) return status.set({ phase: "stopping" });
