@@ -21,6 +21,8 @@ export interface Status {
   readonly phase: Phase;
   /** Why the phase lasts, one line for people; undefined when there is nothing to say. */
   readonly cause?: string | undefined;
+  /** What was asked for while it runs and is not done, and why, one line; what was before stays. */
+  readonly warning?: string | undefined;
   /** When phase or cause last changed, ISO 8601 in UTC. */
   readonly since: string;
   readonly network?: PerFamily<Prefix> | undefined;

@@ -35,6 +35,7 @@ test.each<[Pick<Status, "phase"> & Partial<Status>, string]>([
     { phase: "ready", subnet, peers: 2, refused: 1, failing: 3, store: silent },
     `ready: 10.5.1.0/24, 2 peers, 1 refused, 3 kernel objects failing; the store (etcd3) has not answered since ${since}`,
   ],
+  [{ phase: "ready", subnet, peers: 1, warning: "a is b\nc stays" }, "ready: 10.5.1.0/24, 1 peer; a is b; c stays"],
   [{ phase: "stopping", subnet }, "stopping; the data plane stays as it is"],
   [{ phase: "failed", cause: "a: b\n  READY=1\n" }, "failed: a: b; READY=1"],
   [{ phase: "failed" }, "failed"],

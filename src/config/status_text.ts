@@ -18,7 +18,7 @@ export function statusText(status: Status): string {
     case "programming":
       return `waiting for the kernel to take ${prefixes(status.subnet) || "the subnet"}${because}${storeText(status)}`;
     case "ready":
-      return `ready: ${[prefixes(status.subnet), ...counts(status)].filter(Boolean).join(", ")}${storeText(status)}`;
+      return `ready: ${[prefixes(status.subnet), ...counts(status)].filter(Boolean).join(", ")}${storeText(status)}${warningText(status)}`;
     case "stopping":
       return "stopping; the data plane stays as it is";
     case "failed":
@@ -41,6 +41,10 @@ function counts({ peers, refused, failing }: Status): string[] {
     ...(refused ? [`${refused} refused`] : []),
     ...(failing ? [`${failing} kernel objects failing`] : []),
   ];
+}
+
+function warningText({ warning }: Status): string {
+  return warning === undefined ? "" : `; ${oneLine(warning)}`;
 }
 
 /** Nothing as long as the store answers. */

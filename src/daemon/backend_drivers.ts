@@ -19,6 +19,8 @@ export interface DriverContext {
   /** Directory of subnet.env, for what a driver must remember. */
   readonly directory: string;
   readonly log: Log;
+  /** What is wrong is mended by nothing but another process. */
+  readonly onFatal: (error: Error) => void;
 }
 
 type OpenDriver = (context: DriverContext) => Promise<Driver>;
@@ -70,11 +72,13 @@ async function openCommands({ directory, log }: DriverContext): Promise<Driver> 
   });
 }
 
-async function openPacketLoop({ log }: DriverContext): Promise<Driver> {
+async function openPacketLoop({ log, onFatal }: DriverContext): Promise<Driver> {
   const { PacketLoopDriver } = await import("../kernel/packet_loop.ts");
   return new PacketLoopDriver({
     onStart: (text) => log.info(text),
     onDeath: (text) => log.warn(text),
+    onHang: (text) => log.error(text),
+    onStuck: (text) => onFatal(new Error(text)),
   });
 }
 

@@ -74,7 +74,7 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const kinds = new Set([...(plan.backend.kinds ?? []), ...kindsOfType(backendOfRun(join(directory, "status.json")))]);
   const unseen = [...kinds].filter((kind) => !canLook(kind));
   const silent = createLog(0, () => {}); // nothing is done that could be told of
-  const context = { networks: plan.networks, links, secretPath, directory, log: silent };
+  const context = { networks: plan.networks, links, secretPath, directory, log: silent, onFatal: () => {} };
   const single = await openBackendDrivers([...kinds].filter(canLook), context);
   using _single = { [Symbol.dispose]: () => single.forEach((driver) => void driver[Symbol.dispose]()) };
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });

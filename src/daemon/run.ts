@@ -5,7 +5,6 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { kindsOfType } from "../backend/backends.ts";
 import { bindBackend, Planner } from "../backend/planner.ts";
-import { ConfigError } from "../config/fault.ts";
 import type { Options } from "../config/flags.ts";
 import { formatSubnetEnv, parseSubnetEnv, previousLease } from "../config/subnet_env.ts";
 import type { PerFamily } from "../ip/family.ts";
@@ -13,8 +12,8 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Lease } from "../lease/lease.ts";
 import { keyOf, type ObjectKey } from "../state/object.ts";
 import type { SubnetManager } from "../subnet/manager.ts";
+import { aborted } from "./aborted.ts";
 import { openBackendDrivers } from "./backend_drivers.ts";
-import { sameFacts } from "./facts.ts";
 import { chooseRules, type RuleChoice, readFirewallFacts, rulesOf } from "./firewall.ts";
 import { serveHealth } from "./health.ts";
 import { Host } from "./host.ts";
@@ -25,7 +24,8 @@ import { Kernel } from "./kernel.ts";
 import { ownLinks } from "./leftovers.ts";
 import type { Log } from "./log.ts";
 import { openManager, setStore } from "./open_manager.ts";
-import { type Place, type Plan, placeOf, planOf } from "./prepare.ts";
+import { PlaceWatch } from "./place_watch.ts";
+import { type Place, type Plan, planOf } from "./prepare.ts";
 import { requireNetAdmin } from "./privilege.ts";
 import { RefusalLog } from "./report.ts";
 import { comeToRest } from "./rest.ts";
@@ -33,9 +33,6 @@ import { StatusFile } from "./status_file.ts";
 import { supervisor } from "./supervisor.ts";
 import { hasUpstreamRoutes, staleRoutes } from "./takeover.ts";
 import { startWatchdog } from "./watchdog.ts";
-
-/** A host settles in a burst of notifications: one look at its end. */
-const HOST_SETTLES_MS = 100;
 
 interface Daemon {
   readonly options: Options;
@@ -47,6 +44,7 @@ interface Daemon {
   readonly rules: RuleChoice;
   readonly host: Host;
   readonly kernel: Kernel;
+  readonly places: PlaceWatch;
 }
 
 /** Runs until `signal` aborts and leaves the data plane standing. Throws ConfigError, StoreError or what the kernel refused, with nothing half made. */
@@ -75,7 +73,7 @@ export async function run(options: Options, version: string, log: Log, signal: A
     status.set({ network: plan.networks, backend: plan.backend.type });
     using host = new Host();
     const before = readBefore(options.subnetFile, log);
-    const here = await withWishes(options, manager, signal);
+    const wish = await manager.wishedPublicIp(signal);
     const firewall = {
       choice: rules,
       facts: firewallFacts,
@@ -85,7 +83,16 @@ export async function run(options: Options, version: string, log: Log, signal: A
     const kinds = [...(plan.backend.kinds ?? []), ...kindsOfType(status.previousBackend)];
     const links = ownLinks(plan, host.view(), before.network);
     const secretPath = secretPathOf(plan, options.subnetFile);
-    const context = { networks: plan.networks, links, secretPath, directory: dirname(options.subnetFile), log };
+    const fatal = new AbortController();
+    const onFatal = (error: Error) => fatal.abort(error);
+    const context = {
+      networks: plan.networks,
+      links,
+      secretPath,
+      directory: dirname(options.subnetFile),
+      log,
+      onFatal,
+    };
     const drivers = await openBackendDrivers(kinds, context);
     const nexthopObjects = host.hasNexthopObjects();
     const takesOver = hasUpstreamRoutes(host, plan.networks);
@@ -93,7 +100,10 @@ export async function run(options: Options, version: string, log: Log, signal: A
     using kernel = new Kernel(parts, log, (failing) => status.set({ failing }));
     using _dump = onQuit(() => log.info(stateText(status, kernel)));
     const previous = sameNetworks(before, plan.networks);
-    await work({ options: here, log, signal, status, manager, plan, rules, host, kernel }, previous);
+    const places = new PlaceWatch({ plan, options, host, kernel, manager, log, status }, wish);
+    const ending = AbortSignal.any([signal, fatal.signal]);
+    await work({ options, log, signal: ending, status, manager, plan, rules, host, kernel, places }, previous);
+    if (!signal.aborted) fatal.signal.throwIfAborted();
     status.set({ phase: "stopping" });
   } catch (error) {
     if (signal.aborted) return status.set({ phase: "stopping" });
@@ -104,10 +114,10 @@ export async function run(options: Options, version: string, log: Log, signal: A
 
 /** Lease after lease, until told to stop. `previous`: the subnet to ask for first. */
 async function work(daemon: Daemon, previous: PerFamily<Prefix>): Promise<void> {
-  const { options, log, signal, status, manager, plan, rules, host, kernel } = daemon;
+  const { options, log, signal, status, manager, plan, rules, kernel, places } = daemon;
   const { backend, backendConfig, config, networks } = plan;
   let wished = previous;
-  let place = placeOf(plan, options, host, kernel.nexthopObjects);
+  let place = places.now();
   let identity: unknown;
   /** The subnet of this run. */
   let held: PerFamily<Prefix> | undefined;
@@ -166,7 +176,8 @@ async function serve(
     announce(daemon, own, nodeKeys, mtu, signal),
     follow(daemon, planner, own, place, signal),
     daemon.manager.keep(own, signal),
-    changedPlace(daemon, place, signal),
+    daemon.places.byHost(place, signal),
+    daemon.places.byStore(place, signal),
   ];
   try {
     return await Promise.race(tasks);
@@ -209,21 +220,8 @@ async function announce(
   return await stopped;
 }
 
-/** What the store says of this node's public IP goes before the flags, as upstream has it. */
-async function withWishes(options: Options, manager: SubnetManager, signal: AbortSignal): Promise<Options> {
-  const { ipv4, ipv6 } = await manager.wishedPublicIp(signal);
-  return { ...options, ...(ipv4 && { publicIp: ipv4 }), ...(ipv6 && { publicIpv6: ipv6 }) };
-}
-
 function subnetText({ ipv4, ipv6 }: PerFamily<Prefix>): string {
   return [ipv4, ipv6].filter((part) => part !== undefined).join(" and ");
-}
-
-function aborted(signal: AbortSignal): Promise<"stopped"> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve("stopped");
-    else signal.addEventListener("abort", () => resolve("stopped"), { once: true });
-  });
 }
 
 /** Lease set after lease set into the kernel. */
@@ -254,37 +252,6 @@ async function follow(
       refused: refused.size,
     });
     for (const key of set.changed) log.detail(2, `${set.leases.has(key) ? "peer" : "peer gone"}: ${key}`);
-  }
-  return "stopped";
-}
-
-/** Resolves with the host's new place when it no longer is as planned for; a host without a fitting interface is waited for. */
-async function changedPlace(
-  { plan, options, host, kernel, log }: Daemon,
-  place: Place,
-  signal: AbortSignal,
-): Promise<Place | "stopped"> {
-  let told = "";
-  while (!signal.aborted) {
-    await kernel.hostChange(signal);
-    if (!signal.aborted) await Bun.sleep(HOST_SETTLES_MS);
-    if (signal.aborted) break;
-    try {
-      const now = placeOf(plan, options, host, kernel.nexthopObjects);
-      if (!sameFacts(now.facts, place.facts) || !Bun.deepEquals(now.external.publicIp, place.external.publicIp)) {
-        log.info("the external interface has changed");
-        return now;
-      }
-      if (told !== "") {
-        log.info("the external interface is back");
-        kernel.reconciler.retry();
-      }
-      told = "";
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      if (told !== error.message) log.error(`${error.message}; keeping what stands until there is one`);
-      told = error.message;
-    }
   }
   return "stopped";
 }

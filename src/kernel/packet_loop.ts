@@ -1,10 +1,11 @@
 // The driver of packet loops and their peers. It opens device and socket, so that what cannot be opened fails as any operation does, and has a thread move the packets
-// (packet_loop/worker.ts). A loop that ends by itself is an object that is gone: the reconciler has it made again.
+// (packet_loop/worker.ts). A loop that ends by itself is an object that is gone: the reconciler has it made again. So is one that hangs, once its thread has been ended;
+// where that cannot be, nobody else can have the device, and this process has to end.
 
 import { addressBytes, addressNumber } from "../ip/address.ts";
 import { prefixAddress, prefixLength } from "../ip/prefix.ts";
 import { counterText, newCounters } from "../packet_loop/counters.ts";
-import type { FromLoop, ToLoop } from "../packet_loop/options.ts";
+import { type FromLoop, newShared, Shared, type ToLoop } from "../packet_loop/options.ts";
 import type { LoopRoute } from "../packet_loop/peer_table.ts";
 import type { LoopPeer, PacketLoop } from "../state/backend_object.ts";
 import { keyOf, type ObjectKey, type ObjectKind, objectKey } from "../state/object.ts";
@@ -16,12 +17,17 @@ import { close } from "../sys/libc.ts";
 import { inNamespace } from "../sys/netns.ts";
 import { openTun, type TunOffload } from "../sys/tun.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
+import { endThread, LOOKS, Pulse } from "./loop_thread.ts";
 import { Mirror } from "./mirror.ts";
 
 /** Bytes of each of the socket's buffers: a burst of some thousand packets while the loop waits for a processor. */
 const BUFFER_BYTES = 8 << 20;
-/** How long a loop that is told to end may take before its files are closed under it. */
+/** How long a loop that is told to end may take before its thread is ended, and how long that may take. */
 const END_MS = 2_000;
+/** How long a loop may stand still: a burst takes milliseconds, waiting for a processor on a machine that is far too busy perhaps a second. */
+const HANGS_AFTER_MS = 10_000;
+/** Of the time that a loop may stand still, it sleeps at most a tenth. */
+const SLEEPS = 10;
 
 export interface PacketLoopOptions {
   /** Path of the network namespace to work in; this one by default. */
@@ -30,6 +36,14 @@ export interface PacketLoopOptions {
   readonly onStart?: (text: string) => void;
   /** A loop ended that nobody ended. */
   readonly onDeath?: (text: string) => void;
+  /** A loop hangs, and is being ended. */
+  readonly onHang?: (text: string) => void;
+  /** A loop's thread cannot be ended: until this process ends nobody else can have its device. */
+  readonly onStuck?: (text: string) => void;
+  /** Milliseconds that a loop may stand still. */
+  readonly hangsAfterMs?: number;
+  /** The thread's entry point; that of the packet loop by default. */
+  readonly worker?: string;
 }
 
 /** A loop at work. */
@@ -39,8 +53,11 @@ interface Running {
   readonly files: readonly number[];
   readonly bell: number;
   readonly counters: Float64Array<SharedArrayBuffer>;
-  readonly rings: Int32Array<SharedArrayBuffer>;
+  readonly shared: Int32Array<SharedArrayBuffer>;
   readonly ended: Promise<void>;
+  /** Once it has started: the number of its thread, and what looks after it. */
+  thread?: number;
+  watch?: ReturnType<typeof setInterval>;
 }
 
 export class PacketLoopDriver implements Driver {
@@ -53,6 +70,7 @@ export class PacketLoopDriver implements Driver {
   /** All that are wanted, for loops that come later. */
   readonly #peers = new Map<ObjectKey, LoopPeer>();
   #told = "";
+  #stuck: Error | undefined;
   #disposed = false;
   #wake: () => void = () => {};
 
@@ -91,6 +109,7 @@ export class PacketLoopDriver implements Driver {
 
   async #applyLoop({ key, verb }: Operation, object: PacketLoop): Promise<Outcome> {
     await this.#end(key);
+    if (this.#stuck) return this.#stuck;
     this.mirror.confirm(key, undefined);
     if (verb === "delete") return undefined;
     try {
@@ -106,17 +125,17 @@ export class PacketLoopDriver implements Driver {
   }
 
   async #start(key: ObjectKey, object: PacketLoop): Promise<void> {
-    const { namespace } = this.#options;
+    const { namespace, worker: entry = workerUrl(), hangsAfterMs = HANGS_AFTER_MS } = this.#options;
     const open = () => openFiles(object);
     const { tun, socket, icmp } = namespace === undefined ? open() : inNamespace(namespace, open);
     const bell = openBell();
     const files = [tun.fd, socket.fd, bell, ...(icmp === undefined ? [] : [icmp])];
     const counters = newCounters();
-    const rings = new Int32Array(new SharedArrayBuffer(4));
-    const worker = new Worker(workerUrl());
+    const shared = newShared();
+    const worker = new Worker(entry);
     worker.unref();
     const { promise: ended, resolve } = Promise.withResolvers<void>();
-    const { promise: started, resolve: hasStarted, reject } = Promise.withResolvers<string>();
+    const { promise: started, resolve: hasStarted, reject } = Promise.withResolvers<FromLoop & { kind: "started" }>();
     const over = (reason: string | undefined) => {
       reject(new Error(reason ?? "its thread ended"));
       resolve();
@@ -124,12 +143,13 @@ export class PacketLoopDriver implements Driver {
       worker.terminate();
     };
     worker.onmessage = ({ data }: MessageEvent<FromLoop>) => {
-      if (data.kind === "started") hasStarted(data.checksums);
+      if (data.kind === "started") hasStarted(data);
       else over(data.reason);
     };
     worker.onerror = (event) => over(event.message);
     worker.addEventListener("close", () => over(undefined));
-    this.#running.set(key, { object, worker, files, bell, counters, rings, ended });
+    const running: Running = { object, worker, files, bell, counters, shared, ended };
+    this.#running.set(key, running);
     const peers = [...this.#peers.values()].filter(({ dev }) => dev === object.dev).map(routeOf);
     const message: ToLoop = {
       kind: "start",
@@ -142,15 +162,17 @@ export class PacketLoopDriver implements Driver {
         network: { first: numberOf(prefixAddress(object.network)), length: prefixLength(object.network) },
         mtu: object.mtu,
         strict: object.strict,
+        longestSleepMs: hangsAfterMs / SLEEPS,
         sendsSegments: socket.segments,
         writesUdpSegments: tun.offload === "tcp and udp",
       },
       peers,
       counters,
-      rings,
+      shared,
     };
     worker.postMessage(message);
-    const checksums = await started;
+    const { checksums, thread } = await started;
+    this.#watch(key, running, thread);
     this.#tell(`${printObject(object)}: ${features(tun.offload, socket, icmp !== undefined, checksums)}`);
   }
 
@@ -159,10 +181,37 @@ export class PacketLoopDriver implements Driver {
     this.#told = text;
   }
 
-  #died(key: ObjectKey, reason: string): void {
-    const running = this.#running.get(key);
+  #watch(key: ObjectKey, running: Running, thread: number): void {
+    if (this.#running.get(key) !== running) return; // it has ended as soon as it had begun
+    const { hangsAfterMs = HANGS_AFTER_MS } = this.#options;
+    const pulse = new Pulse(() => Atomics.load(running.shared, Shared.turns));
+    running.thread = thread;
+    running.watch = setInterval(() => {
+      if (pulse.look()) this.#hangs(key, `has not moved for ${hangsAfterMs / 1_000} s`);
+    }, hangsAfterMs / LOOKS);
+    running.watch.unref();
+  }
+
+  #hangs(key: ObjectKey, how: string): void {
+    const running = this.#take(key);
     if (!running) return;
+    this.#options.onHang?.(`${printObject(running.object)} hangs: it ${how}; ending it and starting it again`);
+    this.#ending.set(key, this.#kill(running));
+    this.mirror.lose("packetloop", key);
+    this.#wake();
+  }
+
+  /** Whoever takes a loop ends it. */
+  #take(key: ObjectKey): Running | undefined {
+    const running = this.#running.get(key);
     this.#running.delete(key);
+    clearInterval(running?.watch);
+    return running;
+  }
+
+  #died(key: ObjectKey, reason: string): void {
+    const running = this.#take(key);
+    if (!running) return;
     for (const fd of running.files) close(fd);
     if (this.#disposed) return;
     this.mirror.lose("packetloop", key);
@@ -172,19 +221,31 @@ export class PacketLoopDriver implements Driver {
 
   /** Resolves when nobody has device and socket any more. */
   async #end(key: ObjectKey): Promise<void> {
-    const running = this.#running.get(key);
-    if (running) {
-      this.#running.delete(key);
-      this.#ending.set(key, this.#finish(running));
-    }
+    const running = this.#take(key);
+    if (running) this.#ending.set(key, this.#finish(running));
     await this.#ending.get(key);
     this.#ending.delete(key);
   }
 
   async #finish(running: Running): Promise<void> {
     send(running, { kind: "stop" });
-    await Promise.race([running.ended, Bun.sleep(END_MS)]);
+    const ended = await Promise.race([running.ended.then(() => true), Bun.sleep(END_MS)]);
+    if (!ended) return await this.#kill(running);
     for (const fd of running.files) close(fd);
+  }
+
+  /** Files are closed only under a thread that is gone: for another it would be somebody else's files that have their numbers next. One that never began has none. */
+  async #kill({ worker, thread, object, files }: Running): Promise<void> {
+    if (thread === undefined) worker.terminate();
+    if (thread === undefined || (await endThread(worker, thread, END_MS))) {
+      for (const fd of files) close(fd);
+      return;
+    }
+    const text =
+      `cannot end the thread of the ${printObject(object)}: it is still there after ${END_MS / 1_000} s, and with it ${object.dev} is in use until flanneld ` +
+      "has ended and is started again";
+    this.#stuck = new Error(text);
+    this.#options.onStuck?.(text);
   }
 
   #applyPeers(operations: readonly Operation[]): readonly Outcome[] {
@@ -214,6 +275,7 @@ export class PacketLoopDriver implements Driver {
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const running of this.#running.values()) {
+      clearInterval(running.watch);
       send(running, { kind: "stop" });
       void running.ended.then(() => running.files.forEach((fd) => void close(fd)));
     }
@@ -221,9 +283,9 @@ export class PacketLoopDriver implements Driver {
   }
 }
 
-function send({ worker, rings, bell }: Running, message: ToLoop): void {
+function send({ worker, shared, bell }: Running, message: ToLoop): void {
   worker.postMessage(message);
-  Atomics.add(rings, 0, 1);
+  Atomics.add(shared, Shared.rings, 1);
   ring(bell);
 }
 

@@ -49,7 +49,7 @@ export class Egress {
     this.#options = options;
     this.#peers = peers;
     this.#counters = counters;
-    this.#outbox = new Outbox(arena, options.udp, peers, counters, options.sendsSegments);
+    this.#outbox = new Outbox(arena, options, peers, counters);
     this.#frames = arena.take(BATCH_BYTES + FRAME_BYTES + ALIGNMENT);
     this.#bursts = arena.take(BATCH_BYTES + BURST_BYTES);
     this.#burstsEnd = this.#bursts + BATCH_BYTES + BURST_BYTES;

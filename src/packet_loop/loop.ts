@@ -1,7 +1,7 @@
 // The packet loop: in both directions for as long as there is something, then a short spin, then sleep until there is something again.
 //
 // Sleeping and being woken costs some ten microseconds, about what an answer takes that is on its way already; so a loop whose last sleep was that short looks a few
-// times more before it sleeps again. At rest it never does.
+// times more before it sleeps again. At rest it never does; it only wakes once a second to show that it lives.
 
 import { createPacketMemory, type PacketMemory } from "../dataplane/memory.ts";
 import { EAGAIN, EINTR } from "../sys/error.ts";
@@ -9,7 +9,7 @@ import { addressOf, pollFiles, readPacket, yieldProcessor } from "../sys/packet_
 import { Arena } from "./arena.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
-import type { LoopOptions, PeerChanges } from "./options.ts";
+import { type LoopOptions, type PeerChanges, Shared } from "./options.ts";
 import { PeerTable } from "./peer_table.ts";
 
 /** For all that is taken from the arena. */
@@ -32,19 +32,19 @@ export class PacketLoop {
   readonly #peers = new PeerTable();
   readonly #egress: Egress;
   readonly #ingress: Ingress;
-  /** Shared with the thread that rings: how often it has. */
-  readonly #rings: Int32Array;
+  /** Shared with the thread that rings the bell and watches over this one. */
+  readonly #shared: Int32Array;
   #answered = 0;
   readonly #files: number;
   readonly #bell: number;
   #spins = false;
 
-  constructor(options: LoopOptions, counters: Float64Array, rings: Int32Array) {
+  constructor(options: LoopOptions, counters: Float64Array, shared: Int32Array) {
     const memory = createPacketMemory(MEMORY_BYTES, options.checksums);
     this.checksums = memory.kind;
     this.#arena = new Arena(memory, addressOf(memory.bytes));
     this.#options = options;
-    this.#rings = rings;
+    this.#shared = shared;
     this.#egress = new Egress(this.#arena, options, this.#peers, counters);
     this.#ingress = new Ingress(this.#arena, options, this.#peers, counters);
     this.#bell = this.#arena.take(BELL_BYTES);
@@ -63,9 +63,10 @@ export class PacketLoop {
 
   /** Works until the bell rings: 0, or the negative errno with which device or socket failed. */
   run(): number {
-    const rings = this.#rings;
+    const shared = this.#shared;
     for (;;) {
-      if (Atomics.load(rings, 0) !== this.#answered) {
+      Atomics.add(shared, Shared.turns, 1);
+      if (Atomics.load(shared, Shared.rings) !== this.#answered) {
         this.#answered++;
         readPacket(this.#options.bell, this.#arena.address + this.#bell, BELL_BYTES);
         return 0;
@@ -77,7 +78,7 @@ export class PacketLoop {
       if (spun < 0) return spun;
       if (spun > 0) continue;
       const slept = performance.now();
-      const ready = pollFiles(this.#arena.address + this.#files, 3, -1);
+      const ready = pollFiles(this.#arena.address + this.#files, 3, this.#options.longestSleepMs);
       if (ready < 0 && ready !== -EINTR && ready !== -EAGAIN) return ready;
       this.#spins = performance.now() - slept < SHORT_SLEEP_MS;
     }
@@ -98,7 +99,7 @@ export class PacketLoop {
       yieldProcessor();
       const moved = this.#turn();
       if (moved !== 0) return moved;
-    } while (performance.now() < end && Atomics.load(this.#rings, 0) === this.#answered);
+    } while (performance.now() < end && Atomics.load(this.#shared, Shared.rings) === this.#answered);
     return 0;
   }
 }

@@ -3,6 +3,18 @@
 import type { PacketMemory } from "../dataplane/memory.ts";
 import type { LoopRoute } from "./peer_table.ts";
 
+/** Where each number is in the memory that both threads have. */
+export const Shared = {
+  /** How often the bell was rung, written by whoever rings. */
+  rings: 0,
+  /** The loop's turns, of which there is one each `longestSleepMs` at least. */
+  turns: 1,
+} as const;
+
+export function newShared(): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(new SharedArrayBuffer(8));
+}
+
 export interface LoopOptions {
   /** Open files: the TUN device with virtio headers, the UDP socket, and an eventfd that ends a wait. */
   readonly tun: number;
@@ -17,6 +29,8 @@ export interface LoopOptions {
   /** Bytes of the largest inner packet. */
   readonly mtu: number;
   readonly strict: boolean;
+  /** Milliseconds after which the loop shows that it lives, though there is nothing to do. */
+  readonly longestSleepMs: number;
   /** What kernel and device can do. */
   readonly sendsSegments: boolean;
   readonly writesUdpSegments: boolean;
@@ -35,12 +49,13 @@ export type ToLoop =
       readonly options: LoopOptions;
       readonly peers: readonly LoopRoute[];
       readonly counters: Float64Array<SharedArrayBuffer>;
-      readonly rings: Int32Array<SharedArrayBuffer>;
+      readonly shared: Int32Array<SharedArrayBuffer>;
     }
   | { readonly kind: "peers"; readonly changes: PeerChanges }
   | { readonly kind: "stop" };
 
 export type FromLoop =
-  | { readonly kind: "started"; readonly checksums: PacketMemory["kind"] }
+  /** `thread`: its number, by sys/thread.ts. */
+  | { readonly kind: "started"; readonly checksums: PacketMemory["kind"]; readonly thread: number }
   /** `reason` undefined: it was told to. */
   | { readonly kind: "ended"; readonly reason: string | undefined };

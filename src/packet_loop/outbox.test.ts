@@ -38,7 +38,7 @@ function makeOutbox(segments: boolean) {
   const memory = createPacketMemory(1 << 20);
   const arena = new Arena(memory, addressOf(memory.bytes));
   const counters = newCounters();
-  const outbox = new Outbox(arena, sender, peers, counters, segments);
+  const outbox = new Outbox(arena, { udp: sender, sendsSegments: segments, longestSleepMs: 100 }, peers, counters);
   return { memory, arena, counters, outbox, room: arena.take(512 << 10) };
 }
 

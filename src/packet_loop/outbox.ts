@@ -1,10 +1,13 @@
 // Inner packets on their way to peers, as messages of sendmmsg(2): packets to one peer of one size become one message with UDP_SEGMENT, which the kernel takes through
 // its stack in one piece; the last packet of a message may be shorter. Packets of several flows are put together, but those of one flow keep their order: a packet never joins a
 // message before the one that has its flow's last packet.
+//
+// A device that sends too slowly keeps the socket's buffer full. It is waited for, but never for long: the loop has other things to do, and what stands still for long
+// is congestion, which packets are dropped for.
 
 import { BURST_BYTES, BURST_SEGMENTS } from "../dataplane/burst.ts";
-import { EINTR } from "../sys/error.ts";
-import { sendDatagrams } from "../sys/packet_calls.ts";
+import { EAGAIN, EINTR } from "../sys/error.ts";
+import { pollFiles, sendDatagrams } from "../sys/packet_calls.ts";
 import {
   type Arena,
   CONTROL_BYTES,
@@ -21,6 +24,7 @@ import {
   SOCKADDR_PORT,
 } from "./arena.ts";
 import { Counter, count } from "./counters.ts";
+import type { LoopOptions } from "./options.ts";
 import type { PeerTable } from "./peer_table.ts";
 
 const MESSAGES = 64;
@@ -30,6 +34,8 @@ const LOOK_BACK = 16;
 const PLACES = 256;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
+const POLLFD_BYTES = 8;
+const POLLOUT = 4;
 
 export class Outbox {
   readonly #arena: Arena;
@@ -46,6 +52,10 @@ export class Outbox {
   readonly #single: number;
   readonly #singleName: number;
   readonly #singleIovec: number;
+  readonly #pollfd: number;
+  readonly #longestWaitMs: number;
+  /** It has been waited for room in vain, and nothing was sent since. */
+  #full = false;
   #used = 0;
   // One entry for each message: its peer, size of its packets, how many they are, bytes, ranges, and whether another may join.
   readonly #peer = new Int32Array(MESSAGES);
@@ -61,17 +71,26 @@ export class Outbox {
   #burst = -1;
   #burstEnd = 0;
 
-  constructor(arena: Arena, udp: number, peers: PeerTable, counters: Float64Array, segments: boolean) {
+  constructor(
+    arena: Arena,
+    { udp, sendsSegments, longestSleepMs }: Pick<LoopOptions, "udp" | "sendsSegments" | "longestSleepMs">,
+    peers: PeerTable,
+    counters: Float64Array,
+  ) {
     this.#arena = arena;
     this.#udp = udp;
     this.#peers = peers;
     this.#counters = counters;
-    this.#most = segments ? BURST_SEGMENTS : 1;
+    this.#longestWaitMs = longestSleepMs;
+    this.#most = sendsSegments ? BURST_SEGMENTS : 1;
     this.#messages = arena.take(MMSGHDR_BYTES * (MESSAGES + 1));
     this.#names = arena.take(SOCKADDR_BYTES * (MESSAGES + 1));
     this.#controls = arena.take(CONTROL_BYTES * (MESSAGES + 1));
     this.#iovecs = arena.take(IOVEC_BYTES * (MESSAGES * BURST_SEGMENTS + 1));
+    this.#pollfd = arena.take(POLLFD_BYTES);
     const { view } = arena.memory;
+    view.setInt32(this.#pollfd, udp, true);
+    view.setInt16(this.#pollfd + 4, POLLOUT, true);
     for (let message = 0; message <= MESSAGES; message++) {
       const control = this.#controls + message * CONTROL_BYTES;
       arena.message(
@@ -201,11 +220,17 @@ export class Outbox {
     count(this.#counters, Counter.sentMessages, used);
     count(this.#counters, Counter.sentPackets, packets);
     count(this.#counters, Counter.sentBytes, bytes);
+    let until = 0;
     for (let done = 0; done < used; ) {
       const first = this.#arena.address + this.#messages + done * MMSGHDR_BYTES;
       const sent = sendDatagrams(this.#udp, first, used - done);
-      if (sent > 0) done += sent;
-      else if (sent !== -EINTR) this.#refused(done++);
+      if (sent > 0) {
+        done += sent;
+        this.#full = false;
+      } else if (sent === -EAGAIN) {
+        until ||= performance.now() + this.#longestWaitMs;
+        if (!this.#roomBefore(until)) while (done < used) this.#dropped(done++);
+      } else if (sent !== -EINTR) this.#refused(done++);
     }
     this.#used = 0;
     this.#bySize.fill(0);
@@ -213,11 +238,23 @@ export class Outbox {
     this.#byFlow.fill(0);
   }
 
+  /** Waits for room in the socket's buffer. In vain it does so once only, until something was sent. */
+  #roomBefore(until: number): boolean {
+    const restMs = Math.ceil(until - performance.now());
+    if (restMs <= 0) this.#full = true;
+    if (!this.#full) pollFiles(this.#arena.address + this.#pollfd, 1, restMs);
+    return !this.#full;
+  }
+
+  #dropped(message: number): void {
+    this.#notSent(this.#packets[message] ?? 0, this.#bytes[message] ?? 0);
+  }
+
   /** A message of many packets is refused where one of them would be fragmented, or where the device cannot have its checksum; one by one they go. */
   #refused(message: number): void {
     const packets = this.#packets[message] ?? 0;
     if (packets === 1) {
-      this.#notSent(this.#bytes[message] ?? 0);
+      this.#dropped(message);
       return;
     }
     const { view } = this.#arena.memory;
@@ -239,7 +276,7 @@ export class Outbox {
       let sent: number;
       do sent = sendDatagrams(this.#udp, this.#arena.address + this.#single, 1);
       while (sent === -EINTR);
-      if (sent < 0) this.#notSent(length);
+      if (sent < 0) this.#notSent(1, length);
       if (burst) this.#advance(iovec, length);
     }
   }
@@ -252,9 +289,9 @@ export class Outbox {
     if (low >= 2 ** 32) view.setUint32(iovec + 4, view.getUint32(iovec + 4, true) + 1, true);
   }
 
-  #notSent(bytes: number): void {
-    count(this.#counters, Counter.sendFailed, 1);
-    count(this.#counters, Counter.sentPackets, -1);
+  #notSent(packets: number, bytes: number): void {
+    count(this.#counters, Counter.sendFailed, packets);
+    count(this.#counters, Counter.sentPackets, -packets);
     count(this.#counters, Counter.sentBytes, -bytes);
   }
 }

@@ -2,6 +2,7 @@
 // is then delivered, done, and the loop goes on. There is one ring for each message, also when several come at once.
 
 import { errnoName, errnoText } from "../sys/error.ts";
+import { threadId } from "../sys/thread.ts";
 import { PacketLoop } from "./loop.ts";
 import type { FromLoop, ToLoop } from "./options.ts";
 
@@ -22,9 +23,9 @@ function end(reason: string | undefined): void {
 self.onmessage = ({ data }: MessageEvent<ToLoop>) => {
   switch (data.kind) {
     case "start":
-      loop = new PacketLoop(data.options, data.counters, data.rings);
+      loop = new PacketLoop(data.options, data.counters, data.shared);
       loop.change({ set: data.peers, deleted: [] });
-      tell({ kind: "started", checksums: loop.checksums });
+      tell({ kind: "started", checksums: loop.checksums, thread: threadId() });
       break;
     case "peers":
       loop?.change(data.changes);

@@ -30,6 +30,8 @@ export interface SubnetManager {
   networkConfig(signal: AbortSignal, onWait: (reason: string) => void): Promise<NetworkConfig>;
   /** Public IPs that the store says this node has; {} where nobody said. */
   wishedPublicIp(signal: AbortSignal): Promise<PerFamily<Address>>;
+  /** The same while the lease is kept: what it says now and then each change, or what is wrong with what it says. Where nobody can say, there is no such method. */
+  wishedPublicIps?(signal: AbortSignal): AsyncIterable<PerFamily<Address> | string>;
   /** What is stored for the node with one of these public IPs. */
   remembered(publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered>;
   /**

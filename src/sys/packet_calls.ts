@@ -47,9 +47,9 @@ export function receiveDatagrams(fd: number, messages: number, count: number): n
   return outcome(c.recvmmsg(fd, messages as Pointer, count, MSG_DONTWAIT, null));
 }
 
-/** Messages sent of `count` struct mmsghdr; waits for room in the socket's buffer. */
+/** Messages sent of `count` struct mmsghdr; EAGAIN when there is no room in the socket's buffer. */
 export function sendDatagrams(fd: number, messages: number, count: number): number {
-  return outcome(c.sendmmsg(fd, messages as Pointer, count, 0));
+  return outcome(c.sendmmsg(fd, messages as Pointer, count, MSG_DONTWAIT));
 }
 
 /** How many of `count` struct pollfd have something; waits for as long as it takes when `timeoutMs` is -1. */

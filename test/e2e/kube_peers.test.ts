@@ -1,10 +1,12 @@
 // What changes in Kubernetes while flanneld runs: of a peer, and of the node itself.
 
 import { expect, test } from "bun:test";
+import type { KubeCluster } from "../kubernetes/cluster.ts";
 import { flannelAnnotations, madeMac, madeNode, madePublicIp } from "../kubernetes/made_nodes.ts";
 import { becomes } from "./becomes.ts";
 import { DUAL_STACK, type KubernetesUnderlay, NETWORK, type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
 import { until } from "./program.ts";
+import { PingStream } from "./traffic.ts";
 
 const TEST_MS = 60_000;
 const NOTICE_MS = 30_000;
@@ -220,6 +222,113 @@ test("the own Node: node-public-ip goes before what the host says", async () => 
   await node.flanneld({ flags: ["--iface=eth0"] }).ready();
   expect((await kube.node("node1")).metadata.annotations?.[`${P}public-ip`]).toBe("192.168.77.113");
 });
+
+const say = (kube: KubeCluster, name: string, text: string | null) => kube.annotate("node1", { [`${P}${name}`]: text });
+const published = async (kube: KubeCluster, name = "public-ip") =>
+  (await kube.node("node1")).metadata.annotations?.[`${P}${name}`];
+
+test(
+  "the own Node: node-public-ip is followed while it runs, set, changed, rubbish and removed: the peer's FDB follows, pods lose nothing, and all is as after a start",
+  async () => {
+    const { underlay, node, kube } = await open({ nodes: 2, config: DUAL_STACK, families: ["ipv4", "ipv6"] });
+    await using _ = underlay;
+    const peer = underlay.node(2);
+    for (const n of [113, 114]) node.run(`ip address add 192.168.77.${n}/24 dev eth0`);
+    // The address that was added last is the interface's first.
+    node.run("ip address add fd00:77::113/64 dev eth0 nodad; ip address del fd00:77::1/64 dev eth0");
+    node.run("ip address add fd00:77::1/64 dev eth0 nodad; ip -6 route replace default via fd00:77::fe dev eth0");
+    const [flanneld] = await Promise.all([node.flanneld().peers(1), peer.flanneld().peers(1)]);
+    const [own, link] = [node.objects(), node.link()];
+    const destinations = () =>
+      peer
+        .objects()
+        .flatMap((line) => (line.startsWith("fdb ") ? [line.replace(/^.* dst (\S+).*$/, "$1")] : []))
+        .sort();
+    await becomes(destinations, ["192.168.77.1", "fd00:77::1"]);
+    const streams = await Promise.all([
+      PingStream.start(node, peer.overlay()),
+      PingStream.start(peer, node.overlay("ipv6")),
+    ]);
+
+    await say(kube, "node-public-ip", "192.168.77.113");
+    await becomes(destinations, ["192.168.77.113", "fd00:77::1"]);
+    await say(kube, "node-public-ipv6", "fd00:77::113");
+    await becomes(destinations, ["192.168.77.113", "fd00:77::113"]);
+    await say(kube, "node-public-ip", "192.168.77.114");
+    await becomes(destinations, ["192.168.77.114", "fd00:77::113"]);
+    await becomes(() => flanneld.status?.publicIp, { ipv4: "192.168.77.114", ipv6: "fd00:77::113" });
+    await becomes(() => flanneld.status?.phase, "ready");
+    expect(flanneld.lines(/^[EW]/)).toEqual([]);
+
+    for (const [text, shown] of [
+      ["rubbish", '"rubbish"'],
+      ["fd00:77::7", '"fd00:77::7"'],
+    ] as const) {
+      await say(kube, "node-public-ip", text);
+      const warning = `this node's annotation node-public-ip is ${shown}, want an ipv4 address; 192.168.77.114 and fd00:77::113 stay its public IP`;
+      await becomes(() => flanneld.status?.warning, warning);
+      expect(flanneld.lines(/^W/).filter((line) => line.includes(warning))).toHaveLength(1);
+    }
+    await kube.annotate("node1", { "example.com/other": "1" }); // nothing of flannel's: not told again
+    await say(kube, "public-ip-overwrite", "192.168.77.113");
+    await becomes(async () => await published(kube), "192.168.77.113");
+    await say(kube, "public-ip-overwrite", null);
+    await becomes(async () => await published(kube), "192.168.77.114");
+    expect(flanneld.lines(/annotation node-public-ip is/)).toHaveLength(2);
+    expect([destinations(), flanneld.status?.phase]).toEqual([["192.168.77.114", "fd00:77::113"], "ready"]);
+
+    await say(kube, "node-public-ip", "192.168.77.113");
+    await becomes(() => flanneld.status?.warning, undefined);
+    await becomes(destinations, ["192.168.77.113", "fd00:77::113"]);
+    expect(await Promise.all(streams.map((stream) => stream.stop()))).toEqual([0, 0]);
+    const followed = [node.objects(), peer.objects(), (await kube.node("node1")).metadata.annotations, node.link()];
+
+    await flanneld.stop();
+    await node.flanneld().peers(1);
+    expect([node.objects(), peer.objects(), (await kube.node("node1")).metadata.annotations, node.link()]).toEqual(
+      followed,
+    );
+    await say(kube, "node-public-ip", null);
+    await say(kube, "node-public-ipv6", null);
+    await becomes(destinations, ["192.168.77.1", "fd00:77::1"]);
+    expect([await published(kube), await published(kube, "public-ipv6")]).toEqual(["192.168.77.1", "fd00:77::1"]);
+    expect([node.objects(), node.link()]).toEqual([own, link]);
+  },
+  2 * TEST_MS,
+);
+
+test(
+  "the own Node: a node-public-ip that host-gw cannot have is told once and not published; it is taken once the host has it; --public-ip is what is gone back to",
+  async () => {
+    const { underlay, node, kube } = await open({ nodes: 2, config: { ...NETWORK, Backend: { Type: "host-gw" } } });
+    await using _ = underlay;
+    const peer = underlay.node(2);
+    const flags = ["--iface=eth0", "--public-ip=192.168.77.1"];
+    const [flanneld] = await Promise.all([node.flanneld({ flags }).peers(1), peer.flanneld().peers(1)]);
+    const ways = () => / via (\S+)/.exec(peer.run("ip route show proto 70"))?.[1];
+    const via = () => (ways() === undefined ? / via (\S+)/.exec(peer.run("ip nexthop show proto 70"))?.[1] : ways());
+    await becomes(via, "192.168.77.1");
+    await say(kube, "node-public-ip", "192.168.77.113");
+    await flanneld.says(
+      /W\d.* cannot use the public IP that the Kubernetes API server \S+ says of this node: --public-ip: got 192\.168\.77\.113, want 192\.168\.77\.1, the address of eth0: .*; 192\.168\.77\.1 stays its public IP/,
+    );
+    await becomes(() => flanneld.status?.warning?.slice(0, 33), "cannot use the public IP that the");
+    expect([await published(kube), flanneld.status?.phase, via()]).toEqual(["192.168.77.1", "ready", "192.168.77.1"]);
+    node.run("ip address add 192.168.77.120/24 dev eth0"); // another look, and nothing new to tell
+    await Bun.sleep(500);
+    expect(flanneld.lines(/^[EW]/)).toHaveLength(1);
+
+    node.run("sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1");
+    node.run(
+      "ip address add 192.168.77.113/24 dev eth0; ip address del 192.168.77.120/24 dev eth0; ip address del 192.168.77.1/24 dev eth0",
+    );
+    node.run("ip route replace default via 192.168.77.254 dev eth0");
+    await becomes(async () => await published(kube), "192.168.77.113", NOTICE_MS);
+    await becomes(via, "192.168.77.113");
+    await becomes(() => [flanneld.status?.phase, flanneld.status?.warning], ["ready", undefined]);
+  },
+  2 * TEST_MS,
+);
 
 test.each(["flannel.alpha.coreos.com", "kb.example.com/net", "kb.example.com/net-"])(
   "the stored MACs of both families are used again when the devices are gone: --kube-annotation-prefix=%s",

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
+import { parseStatus } from "../../src/config/status.ts";
 import { ipv4Packet, udpPacket } from "../fixtures/packets/packets.ts";
 import { backendContract, PodNetwork, standing } from "./backend_contract.ts";
 import { becomes } from "./becomes.ts";
@@ -290,3 +291,75 @@ describe.each(GO_FLANNELS)("$title", (go) => {
     TEST_MS,
   );
 });
+
+/** The thread of the packet loop: the one that waits in poll(2) or ppoll(2) for three files. */
+function loopThread(pid: number): string {
+  const found = readdirSync(`/proc/${pid}/task`).filter((thread) => {
+    const [number, , files] = readFileSync(`/proc/${pid}/task/${thread}/syscall`, "utf8").split(" ");
+    return ["7", "73"].includes(number ?? "") && files === "0x3";
+  });
+  if (found.length !== 1 || !found[0])
+    throw new Error(`threads that wait for three files: ${found.join(", ") || "none"}`);
+  return found[0];
+}
+
+test(
+  "udp: a loop whose thread hangs where nobody can end it ends flanneld with what is wrong; device and addresses stay, and the next one has them",
+  async () => {
+    await using two = await twoNodes();
+    const { a, b, network } = two;
+    const flanneld = network.flanneld(a);
+    const [before, link] = [standing(a), a.link("flannel0")];
+    const freezer = a.spawn([process.execPath, `${import.meta.dir}/freeze_thread.ts`, loopThread(flanneld.pid)]);
+    await freezer.says(/frozen/);
+    expect(await flanneld.exit(40_000)).toBe(1);
+    const device = "packet loop dev flannel0 udp 192.168.77.1:8285";
+    await flanneld.says(
+      new RegExp(`^E.*${device} hangs: it has not moved for 10 s; ending it and starting it again$`, "m"),
+    );
+    await flanneld.says(
+      new RegExp(`^E.*cannot end the thread of the ${device}: it is still there after 2 s, .* is started again$`, "m"),
+    );
+    const status = parseStatus(readFileSync(`${a.directory}/run/status.json`, "utf8"));
+    expect([status?.phase, status?.cause]).toEqual(["failed", expect.stringContaining("cannot end the thread")]);
+    expect([a.link("flannel0"), a.run("ip -o address show flannel0")]).toEqual([
+      link,
+      expect.stringContaining(`${a.overlay()}/32`),
+    ]);
+    await freezer.exit();
+
+    await a.flanneld().ready();
+    await becomes(() => [standing(a), a.link("flannel0")], [before, link]);
+    expect(await a.ping(b.overlay())).toBe(3);
+  },
+  TEST_MS,
+);
+
+test(
+  "udp: an interface that sends nothing any more is no loop that hangs: it drops, counts and receives, and goes on once the interface does",
+  async () => {
+    await using two = await twoNodes();
+    const { a, b, network } = two;
+    const flanneld = network.flanneld(a);
+    // A kilobit a second, and room for more than the socket's buffer holds.
+    a.run("tc qdisc add dev eth0 root tbf rate 1kbit burst 2000 limit 1000000000");
+    const flood = a.spawn([
+      "bash",
+      "-c",
+      `exec 3<>/dev/udp/${b.overlay()}/9; while :; do head -c 60000 /dev/zero >&3; done`,
+    ]);
+    const failed = async () => (await counters(flanneld))["send failed"] ?? 0;
+    await until("packets that could not be sent", async () => (await failed()) > 1_000, flanneld, 60_000);
+    const received = (await counters(flanneld))["received packets"] ?? 0;
+    const ping = b.spawn(["ping", "-n", "-q", "-c", "100", "-i", "0.01", "-W", "1", a.overlay()]);
+    await ping.exit();
+    expect((await counters(flanneld))["received packets"]).toBeGreaterThanOrEqual(received + 100);
+    await Bun.sleep(13_000); // longer than a loop may stand still
+    expect(flanneld.lines(/^[EW]/)).toEqual([]);
+    await flood.stop();
+    a.run("tc qdisc del dev eth0 root");
+    await becomes(() => a.ping(b.overlay()), 3);
+    expect(await flanneld.stop()).toBe(0);
+  },
+  TEST_MS,
+);

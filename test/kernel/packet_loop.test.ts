@@ -2,6 +2,7 @@
 // our memory, and still move what is good.
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { PacketLoopDriver } from "../../src/kernel/packet_loop.ts";
 import { makeTunLink } from "../../src/kernel/tun_link.ts";
 import type { LoopPeer, PacketLoop } from "../../src/state/backend_object.ts";
@@ -278,3 +279,49 @@ test("a port or device that somebody has is an error that says so", async () => 
   close(fd);
   expect(await driver.apply([add(LOOP)])).toEqual([undefined]);
 });
+
+test.each([
+  ["in code that never ends", "10.5.66.0/24"],
+  ["in a call that does not return", "10.5.77.0/24"],
+])(
+  "a loop that hangs %s is noticed, told once, ended and started again with all its peers; one that has nothing to do is not",
+  async (_title, subnet) => {
+    driver[Symbol.dispose]();
+    const hangs: string[] = [];
+    const stuck: string[] = [];
+    using watched = new PacketLoopDriver({
+      namespace: namespace.path,
+      worker: new URL("hanging_worker.ts", import.meta.url).href,
+      hangsAfterMs: 1_000,
+      onDeath: (text) => deaths.push(text),
+      onHang: (text) => hangs.push(text),
+      onStuck: (text) => stuck.push(text),
+    });
+    let woken = 0;
+    watched.watch(() => woken++);
+    await becomes(() => watched.apply([add(LOOP)]), [undefined]); // once the other loop has let go of the device
+    await watched.apply([add(PEER as unknown as LoopPeer)]);
+    await Bun.sleep(3_000);
+    expect([hangs, woken]).toEqual([[], 0]);
+
+    const threads = () => readdirSync("/proc/self/task");
+    const before = threads();
+    await watched.apply([add({ ...PEER, subnet } as unknown as LoopPeer)]);
+    await becomes(() => [hangs.length, woken, watched.mirror.get(keyOf(LOOP))], [1, 1, undefined]);
+    expect(hangs[0]).toBe(
+      "packet loop dev flannel0 udp 127.0.0.1:8285 hangs: it has not moved for 1 s; ending it and starting it again",
+    );
+    expect(await watched.apply([add(LOOP)])).toEqual([undefined]);
+    expect(watched.mirror.get(keyOf(LOOP))?.object).toEqual(LOOP);
+    const fd = deviceSocket(false);
+    try {
+      for (const to of ["10.5.2.9", subnet.replace(/0\/24$/, "9")]) {
+        send(fd, udpPacket({ source: dotted("10.5.1.2"), destination: dotted(to), payload: new Uint8Array(9) }), 0, "");
+      }
+      await becomes(() => parseCounters(watched.details[0] ?? "")["sent packets"], 2);
+    } finally {
+      close(fd);
+    }
+    expect([hangs.length, stuck, deaths, threads().length <= before.length + 1]).toEqual([1, [], [], true]);
+  },
+);

@@ -59,6 +59,8 @@ export const openGate = (): Gate => ({
 });
 
 const MAX_BODY = 3 * 1024 * 1024;
+/** Of answers that a client has still to take, before node:http2 refuses its next request: a list of five thousand Nodes is 60 MB; the real one does not refuse. */
+const MAX_SESSION_MB = 1_000;
 
 /** What flannel's ClusterRole grants. */
 const FLANNEL_RIGHTS = new Set(["get pods", "get nodes", "list nodes", "watch nodes", "patch nodes/status"]);
@@ -111,6 +113,7 @@ export class ApiServer implements AsyncDisposable {
       cert: certificate,
       key,
       allowHTTP1: true,
+      maxSessionMemory: MAX_SESSION_MB,
       ...(clientCa !== undefined && { ca: clientCa, requestCert: true, rejectUnauthorized: false }),
     });
     this.#server.on("request", (request, response) => void this.#serve(request, response));

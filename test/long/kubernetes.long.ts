@@ -1,4 +1,4 @@
-// What is shortened elsewhere, at its true length: an API server that is gone or cut off for five minutes, a watch on which nothing happens for ten, and the status
+// What is shortened elsewhere, at its true length: an API server that is gone or cut off for five minutes, a watch on which nothing happens for twenty, and the status
 // updates of five thousand nodes. Not part of `make test`; prints how long it took to notice and to recover, CPU and memory.
 //
 //   make test-long

@@ -27,6 +27,7 @@ import { Claims } from "./claims.ts";
 import { readyCondition, waitingCondition } from "./condition.ts";
 import { type KubeNode, NodeReader, subnetsOf } from "./node.ts";
 import { NodeWatch } from "./node_watch.ts";
+import { type Wish, Wishes } from "./wishes.ts";
 
 export interface KubernetesOptions {
   readonly nodeName: string;
@@ -62,8 +63,9 @@ export class KubernetesManager implements SubnetManager {
   readonly #stop = new AbortController();
   /** The watch at work, once there is one: it serves all who ask, for as long as this object lives. */
   #watching: Promise<void> | undefined;
-  /** Our Node as it was last read or written. */
+  /** Our Node as it was last read or written (#know). */
   #own: KubeNode | undefined;
+  readonly #wishes = new Wishes();
   /** Read on the way here and not used yet, once: later it may be hours old. */
   #fresh: KubeNode | undefined;
   /** What our annotations must say but for what an operator overwrites, since the lease was acquired. */
@@ -106,6 +108,10 @@ export class KubernetesManager implements SubnetManager {
     const wished = wishedPublicIp(node.annotations);
     if (typeof wished === "string") throw new StoreError("invalid", this.description, wished);
     return wished;
+  }
+
+  wishedPublicIps(signal: AbortSignal): AsyncIterable<Wish> {
+    return this.#wishes.follow(signal);
   }
 
   async remembered(_publicIp: PerFamily<Address>, signal: AbortSignal): Promise<Remembered> {
@@ -184,7 +190,7 @@ export class KubernetesManager implements SubnetManager {
       const comparable = epoch === this.#watch.epoch;
       if (before && comparable && isOlder(node.resourceVersion, before.resourceVersion)) continue;
       epoch = this.#watch.epoch;
-      this.#own = node;
+      this.#know(node);
       if (!sameSubnets(node, own.subnet)) return "lost";
       await this.#restore(node, signal);
     }
@@ -220,7 +226,12 @@ export class KubernetesManager implements SubnetManager {
     const node = this.#reader.read(value);
     if (!node)
       throw new StoreError("unreachable", this.description, `${this.description} answered something that is no Node`);
+    return this.#know(node);
+  }
+
+  #know(node: KubeNode): KubeNode {
     this.#own = node;
+    this.#wishes.learn(node.annotations);
     return node;
   }
 
