@@ -4,7 +4,7 @@
 
 import { BURST_BYTES, BURST_SEGMENTS } from "../dataplane/burst.ts";
 import { EINTR } from "../sys/error.ts";
-import { sendDatagrams } from "../sys/packet_calls.ts";
+import { sendDatagram, sendDatagrams } from "../sys/packet_calls.ts";
 import {
   type Arena,
   CONTROL_BYTES,
@@ -21,6 +21,7 @@ import {
   SOCKADDR_PORT,
 } from "./arena.ts";
 import { Counter, count } from "./counters.ts";
+import type { LoopOptions } from "./options.ts";
 import type { PeerTable } from "./peer_table.ts";
 
 const MESSAGES = 64;
@@ -38,6 +39,7 @@ export class Outbox {
   readonly #counters: Float64Array;
   /** Packets in a message at most. */
   readonly #most: number;
+  readonly #sendsMany: boolean;
   readonly #messages: number;
   readonly #names: number;
   readonly #iovecs: number;
@@ -61,12 +63,18 @@ export class Outbox {
   #burst = -1;
   #burstEnd = 0;
 
-  constructor(arena: Arena, udp: number, peers: PeerTable, counters: Float64Array, segments: boolean) {
+  constructor(
+    arena: Arena,
+    options: Pick<LoopOptions, "udp" | "sendsSegments" | "sendsMany">,
+    peers: PeerTable,
+    counters: Float64Array,
+  ) {
     this.#arena = arena;
-    this.#udp = udp;
+    this.#udp = options.udp;
+    this.#sendsMany = options.sendsMany;
     this.#peers = peers;
     this.#counters = counters;
-    this.#most = segments ? BURST_SEGMENTS : 1;
+    this.#most = options.sendsSegments ? BURST_SEGMENTS : 1;
     this.#messages = arena.take(MMSGHDR_BYTES * (MESSAGES + 1));
     this.#names = arena.take(SOCKADDR_BYTES * (MESSAGES + 1));
     this.#controls = arena.take(CONTROL_BYTES * (MESSAGES + 1));
@@ -203,7 +211,7 @@ export class Outbox {
     count(this.#counters, Counter.sentBytes, bytes);
     for (let done = 0; done < used; ) {
       const first = this.#arena.address + this.#messages + done * MMSGHDR_BYTES;
-      const sent = sendDatagrams(this.#udp, first, used - done);
+      const sent = this.#sendsMany ? sendDatagrams(this.#udp, first, used - done) : sendDatagram(this.#udp, first);
       if (sent > 0) done += sent;
       else if (sent !== -EINTR) this.#refused(done++);
     }
@@ -237,7 +245,7 @@ export class Outbox {
       left -= length;
       count(this.#counters, Counter.sentSingly, 1);
       let sent: number;
-      do sent = sendDatagrams(this.#udp, this.#arena.address + this.#single, 1);
+      do sent = sendDatagram(this.#udp, this.#arena.address + this.#single);
       while (sent === -EINTR);
       if (sent < 0) this.#notSent(length);
       if (burst) this.#advance(iovec, length);
