@@ -14,8 +14,9 @@ interface Run {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** What is about one store, or about no flanneld on nodes of the test's. */
-const OF_ONE_STORE = /^(etcd_|kube|interop|lab|plan|side_by_side|hostile|docker_host|faults|names|throughput)/;
+/** What is about one store, about no flanneld on nodes of the test's, or about what no store has to do with. */
+const OF_ONE_STORE =
+  /^(etcd_|kube|interop|lab|plan|side_by_side|hostile|docker_host|faults|names|throughput|udp_fallback)/;
 
 /** All tests that take whatever store there is. */
 function withKubernetes(): Run {

@@ -123,7 +123,17 @@ describe("the coalescer puts together", () => {
   test("UDP datagrams of one flow and length, if the device takes them", () => {
     const packets = [0, 1, 2].map((i) => udpPacket({ id: i, payload: data(250).subarray(i * 100, i * 100 + 100) }));
     expect(coalesce(packets)).toEqual([largeUdp({ payload: data(250) }, 100)]);
-    expect(coalesce(packets, createCoalescer(memory, 256, false))).toHaveLength(3);
+    expect(coalesce(packets, createCoalescer(memory, 256, "tcp"))).toHaveLength(3);
+  });
+
+  test("nothing for a device without virtio headers, which then stand before no packet", () => {
+    const tcp = segments(data(300), 100);
+    const udp = [0, 1].map((id) => udpPacket({ id, payload: data(10) }));
+    const packets = coalesce([...tcp, ...udp], createCoalescer(memory, 256, "packets"));
+    expect(packets).toEqual([
+      ...segments(data(300), 100, { ttl: 63 }),
+      ...udp.map((_, id) => udpPacket({ id, payload: data(10), ttl: 63 })),
+    ]);
   });
 
   test("64 UDP datagrams at most", () => {

@@ -58,9 +58,11 @@ export interface CoalescerOptions {
   readonly region: number;
   /** The address of the memory's first byte in this process. */
   readonly address: number;
-  /** Whether the TUN device takes UDP in large packets (TUN_F_USO4, Linux 6.2). */
-  readonly udp: boolean;
+  readonly takes: DeviceTakes;
 }
+
+/** What a TUN device takes in one piece, behind a virtio header: TCP, or also UDP (Linux 6.2). One without that header takes whole packets and nothing before them. */
+export type DeviceTakes = "packets" | "tcp" | "tcp and udp";
 
 export class Coalescer {
   /** Large packets of this round, after finish(). */
@@ -72,6 +74,10 @@ export class Coalescer {
 
   readonly #memory: PacketMemory;
   readonly #options: CoalescerOptions;
+  readonly #tcp: boolean;
+  readonly #udp: boolean;
+  /** Whether a virtio header stands before each. */
+  readonly #virtio: boolean;
   readonly #addressLow: number;
   readonly #addressHigh: number;
   /** Hash of a flow → its newest large packet plus one, while it may grow; 0: none. */
@@ -95,9 +101,12 @@ export class Coalescer {
   readonly #iovec: Int32Array;
 
   constructor(memory: PacketMemory, options: CoalescerOptions) {
-    const { packets, address } = options;
+    const { packets, address, takes } = options;
     this.#memory = memory;
     this.#options = options;
+    this.#tcp = takes !== "packets";
+    this.#udp = takes === "tcp and udp";
+    this.#virtio = takes !== "packets";
     this.#addressLow = address % 2 ** 32;
     this.#addressHigh = Math.floor(address / 2 ** 32);
     const array = () => new Int32Array(packets);
@@ -140,7 +149,7 @@ export class Coalescer {
     if (verdict !== Verdict.good) return verdict;
     const { view } = this.#memory;
     if (!decrementTtl(view, packet)) return Verdict.expired;
-    const kind = kindOf(view, packet, this.#options.udp);
+    const kind = kindOf(view, packet, this.#tcp, this.#udp);
     if (kind === Kind.flow) {
       this.#addOfFlow(packet);
     } else {
@@ -243,7 +252,7 @@ export class Coalescer {
       const single = this.#packets[large] === 1;
       const vnet = single ? region : region + VNET_STRIDE * (large + 1);
       if (!single) this.#writeHeaders(large, vnet);
-      iovec = this.#writeRange(iovec, vnet, VNET_HEADER_BYTES);
+      if (this.#virtio) iovec = this.#writeRange(iovec, vnet, VNET_HEADER_BYTES);
       for (let range = this.#head[large] ?? -1; range >= 0; range = this.#rangeNext[range] ?? -1) {
         iovec = this.#writeRange(iovec, this.#rangeStart[range] ?? 0, this.#rangeLength[range] ?? 0);
       }
@@ -258,12 +267,12 @@ export class Coalescer {
 
   /** How many they are, the virtio header's included. */
   rangeCount(large: number): number {
-    return (this.#packets[large] ?? 0) + 1;
+    return (this.#packets[large] ?? 0) + (this.#virtio ? 1 : 0);
   }
 
   /** Bytes of them all: what writev(2) is to return. */
   byteLength(large: number): number {
-    return (this.#length[large] ?? 0) + VNET_HEADER_BYTES;
+    return (this.#length[large] ?? 0) + (this.#virtio ? VNET_HEADER_BYTES : 0);
   }
 
   #writeRange(iovec: number, start: number, length: number): number {

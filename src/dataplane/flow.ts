@@ -34,11 +34,11 @@ const PLAIN_HEADER = 0x45;
 export const Kind = { none: 0, fragment: 1, flow: 2 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
-/** Of a good packet; a flow has its two ports at 20. */
-export function kindOf(view: DataView, packet: number, udp: boolean): Kind {
+/** Of a good packet; a flow has its two ports at 20. `tcp`, `udp`: whether such flows are of interest. */
+export function kindOf(view: DataView, packet: number, tcp: boolean, udp: boolean): Kind {
   if ((view.getUint16(packet + IP_FRAGMENT) & IP_FRAGMENTED) !== 0) return Kind.fragment;
   const protocol = view.getUint8(packet + IP_PROTOCOL);
-  if (protocol !== IPPROTO_TCP && (protocol !== IPPROTO_UDP || !udp)) return Kind.none;
+  if ((protocol !== IPPROTO_TCP || !tcp) && (protocol !== IPPROTO_UDP || !udp)) return Kind.none;
   // Options move the ports: a packet with them has the order of a fragment.
   if (view.getUint8(packet) !== PLAIN_HEADER) return Kind.fragment;
   const least = protocol === IPPROTO_TCP ? TCP_HEADER_BYTES : UDP_HEADER_BYTES;

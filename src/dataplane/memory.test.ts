@@ -61,6 +61,22 @@ describe.each(KINDS)("%s", (kind) => {
   });
 });
 
+test("SIMD and plain JavaScript agree on every length up to 64 KiB, at every alignment", () => {
+  const [simd, plain] = KINDS.map((kind) => createPacketMemory(BYTES, kind));
+  if (!simd || !plain) throw new RangeError("There are two kinds");
+  const random = randomNumbers(2);
+  for (const memory of [simd, plain]) memory.bytes.set(randomBytes(randomNumbers(3), 65_536 + 64));
+  for (let round = 0; round < 2_000; round++) {
+    const source = Math.floor(random() * 64);
+    const target = 100_000 + Math.floor(random() * 64);
+    const length = Math.floor(random() * 65_536);
+    const sum = plain.sum(source, length);
+    expect([simd.sum(source, length), simd.copySum(target, source, length)]).toEqual([sum, sum]);
+    expect(plain.copySum(target, source, length)).toBe(sum);
+  }
+  expect(Buffer.compare(simd.bytes, plain.bytes)).toBe(0);
+});
+
 test.each([
   [0, 0],
   [0xffff, 0xffff],

@@ -163,8 +163,8 @@ describe.each(KINDS)("200,000 frames of rubbish (%s)", (kind) => {
       counters[verdict] = (counters[verdict] ?? 0) + 1;
     };
     // Packets come in rounds, and each also alone at the end of memory.
-    const coalescer = createCoalescer(memory, ROUND, true, 600_000);
-    const alone = createCoalescer(memory, 1, true, 700_000);
+    const coalescer = createCoalescer(memory, ROUND, "tcp and udp", 600_000);
+    const alone = createCoalescer(memory, 1, "tcp and udp", 700_000);
     const frame = createFrame();
     let passed = 0;
     for (let round = 0; round < 400; round++) {

@@ -5,7 +5,7 @@
 import { addressBytes, addressNumber } from "../ip/address.ts";
 import { prefixAddress, prefixLength } from "../ip/prefix.ts";
 import { counterText, newCounters } from "../packet_loop/counters.ts";
-import { type FromLoop, newShared, Shared, type ToLoop } from "../packet_loop/options.ts";
+import { type FromLoop, type LoopOptions, newShared, Shared, type ToLoop } from "../packet_loop/options.ts";
 import type { LoopRoute } from "../packet_loop/peer_table.ts";
 import type { LoopPeer, PacketLoop } from "../state/backend_object.ts";
 import { keyOf, type ObjectKey, type ObjectKind, objectKey } from "../state/object.ts";
@@ -15,10 +15,11 @@ import { type DatagramSocket, openBell, openDatagramSocket, openPacketSender, ri
 import { EADDRINUSE, EADDRNOTAVAIL, EBUSY, ENODEV, SysError } from "../sys/error.ts";
 import { close } from "../sys/libc.ts";
 import { inNamespace } from "../sys/netns.ts";
-import { openTun, type TunOffload } from "../sys/tun.ts";
+import { openTun, type TunDevice } from "../sys/tun.ts";
 import { type Driver, type Outcome, Overtaken } from "./driver.ts";
 import { endThread, LOOKS, Pulse } from "./loop_thread.ts";
 import { Mirror } from "./mirror.ts";
+import { featureText } from "./packet_loop_features.ts";
 
 /** Bytes of each of the socket's buffers: a burst of some thousand packets while the loop waits for a processor. */
 const BUFFER_BYTES = 8 << 20;
@@ -163,8 +164,10 @@ export class PacketLoopDriver implements Driver {
         mtu: object.mtu,
         strict: object.strict,
         longestSleepMs: hangsAfterMs / SLEEPS,
+        takes: deviceTakes(tun),
         sendsSegments: socket.segments,
-        writesUdpSegments: tun.offload === "tcp and udp",
+        sendsMany: socket.sendsMany,
+        receivesMany: socket.receivesMany,
       },
       peers,
       counters,
@@ -173,7 +176,8 @@ export class PacketLoopDriver implements Driver {
     worker.postMessage(message);
     const { checksums, thread } = await started;
     this.#watch(key, running, thread);
-    this.#tell(`${printObject(object)}: ${features(tun.offload, socket, icmp !== undefined, checksums)}`);
+    const text = featureText({ tun, socket, sendsErrors: icmp !== undefined, checksums });
+    this.#tell(`${printObject(object)}: ${text}`);
   }
 
   #tell(text: string): void {
@@ -296,7 +300,7 @@ function workerUrl(): string {
 }
 
 function openFiles({ dev, local, port }: PacketLoop): {
-  readonly tun: ReturnType<typeof openTun>;
+  readonly tun: TunDevice;
   readonly socket: DatagramSocket;
   readonly icmp: number | undefined;
 } {
@@ -326,31 +330,10 @@ function numberOf(address: Parameters<typeof addressNumber>[0]): number {
   return Number(addressNumber(address));
 }
 
-/** What is in use, and what this kernel has not. */
-function features(
-  offload: TunOffload,
-  { segments, receivesSegments, receiveBytes }: DatagramSocket,
-  icmp: boolean,
-  checksums: string,
-): string {
-  const device: Record<TunOffload, string> = {
-    "tcp and udp": "the device passes TCP and UDP in large packets",
-    tcp: "the device passes TCP in large packets, UDP not (Linux 6.2 has that)",
-    checksums: "the device passes no large packets",
-    none: "the device passes no large packets and leaves no checksums to us",
-  };
-  const sends = segments
-    ? "many datagrams are sent in one (UDP_SEGMENT)"
-    : "datagrams are sent one by one (Linux 4.18 has UDP_SEGMENT)";
-  const receives = receivesSegments
-    ? "and received in one (UDP_GRO)"
-    : "and received one by one (Linux 5.0 has UDP_GRO)";
-  const sums =
-    checksums === "simd"
-      ? "checksums by SIMD"
-      : "checksums without SIMD, which WebAssembly has not got on this machine";
-  const errors = icmp ? "" : "; no ICMP errors are sent, for want of CAP_NET_RAW";
-  return `${device[offload]}; ${sends} ${receives}; ${sums}; the socket holds ${receiveBytes >> 10} KiB${errors}`;
+/** TCP in large packets is written wherever there is a header to tell of it, UDP only to a kernel that also gives it. */
+function deviceTakes({ header, offload }: TunDevice): LoopOptions["takes"] {
+  if (!header) return "packets";
+  return offload === "tcp and udp" ? "tcp and udp" : "tcp";
 }
 
 function advice(errno: number, { dev, local, port }: PacketLoop): string {

@@ -9,7 +9,7 @@ import { IP_SOURCE } from "../dataplane/ipv4.ts";
 import { Verdict } from "../dataplane/verdict.ts";
 import { VNET_HEADER_BYTES } from "../dataplane/vnet_header.ts";
 import { EAGAIN, EINTR } from "../sys/error.ts";
-import { readPacket, sendDatagrams } from "../sys/packet_calls.ts";
+import { readPacket, sendDatagram } from "../sys/packet_calls.ts";
 import { type Arena, IOVEC_BYTES, MMSGHDR_BYTES, SOCKADDR_ADDRESS, SOCKADDR_BYTES } from "./arena.ts";
 import { Counter, count } from "./counters.ts";
 import type { LoopOptions } from "./options.ts";
@@ -32,6 +32,8 @@ export class Egress {
   readonly #peers: PeerTable;
   readonly #counters: Float64Array;
   readonly #outbox: Outbox;
+  /** Bytes of the virtio header that a device without one leaves out; they are zeros then: nothing is left to do. */
+  readonly #headroom: number;
   readonly #frame = createFrame();
   readonly #frames: number;
   readonly #bursts: number;
@@ -50,6 +52,7 @@ export class Egress {
     this.#peers = peers;
     this.#counters = counters;
     this.#outbox = new Outbox(arena, options, peers, counters);
+    this.#headroom = options.takes === "packets" ? VNET_HEADER_BYTES : 0;
     this.#frames = arena.take(BATCH_BYTES + FRAME_BYTES + ALIGNMENT);
     this.#bursts = arena.take(BATCH_BYTES + BURST_BYTES);
     this.#burstsEnd = this.#bursts + BATCH_BYTES + BURST_BYTES;
@@ -64,20 +67,23 @@ export class Egress {
   /** Sends what waits. How many frames that was, or the negative errno with which the device failed. */
   turn(): number {
     const { tun } = this.#options;
+    const headroom = this.#headroom;
+    const { address, memory } = this.#arena;
     const limit = this.#frames + BATCH_BYTES;
     let at = this.#frames;
     let frames = 0;
     let failure = 0;
     while (frames < BATCH_FRAMES && at < limit) {
-      const length = readPacket(tun, this.#arena.address + at, FRAME_BYTES);
+      const length = readPacket(tun, address + at + headroom, FRAME_BYTES - headroom);
       if (length < 0) {
         if (length === -EINTR) continue;
         if (length !== -EAGAIN) failure = length;
         break;
       }
       frames++;
-      this.#take(at, length);
-      at = (at + length + ALIGNMENT) & -ALIGNMENT;
+      if (headroom > 0) memory.bytes.fill(0, at, at + headroom);
+      this.#take(at, headroom + length);
+      at = (at + headroom + length + ALIGNMENT) & -ALIGNMENT;
     }
     this.#send();
     return failure < 0 ? failure : frames;
@@ -145,7 +151,7 @@ export class Egress {
     this.#errorsAllowed--;
     view.setUint32(this.#icmpName + SOCKADDR_ADDRESS, view.getUint32(packet + IP_SOURCE));
     this.#arena.iovec(this.#icmpIovec, this.#icmp + VNET_HEADER_BYTES, bytes - VNET_HEADER_BYTES);
-    if (sendDatagrams(icmp, address + this.#icmpMessage, 1) > 0) count(this.#counters, Counter.icmpErrors, 1);
+    if (sendDatagram(icmp, address + this.#icmpMessage) > 0) count(this.#counters, Counter.icmpErrors, 1);
   }
 
   #mayAnswer(): boolean {

@@ -5,7 +5,7 @@ import { Coalescer } from "../dataplane/coalescer.ts";
 import { IP_DESTINATION, IP_SOURCE, IPV4_HEADER_BYTES, inspectPacket } from "../dataplane/ipv4.ts";
 import { Verdict } from "../dataplane/verdict.ts";
 import { EAGAIN, EBADFD, EINTR } from "../sys/error.ts";
-import { receiveDatagrams, writePacket } from "../sys/packet_calls.ts";
+import { receiveDatagram, receiveDatagrams, writePacket } from "../sys/packet_calls.ts";
 import {
   type Arena,
   CONTROL_BYTES,
@@ -43,7 +43,7 @@ export class Ingress {
   readonly #names: number;
   readonly #controls: number;
   readonly #slots: number;
-  /** The negative errno of a device that is gone. */
+  /** The negative errno with which the device is gone, or the socket failed after something had come. */
   #failure = 0;
 
   constructor(arena: Arena, options: LoopOptions, peers: PeerTable, counters: Float64Array) {
@@ -73,7 +73,7 @@ export class Ingress {
       packets: PACKETS,
       region: arena.take(Coalescer.regionBytes(PACKETS)),
       address: arena.address,
-      udp: options.writesUdpSegments,
+      takes: options.takes,
     });
   }
 
@@ -81,7 +81,7 @@ export class Ingress {
   turn(): number {
     const messages = this.#messages;
     const { view } = this.#arena.memory;
-    const received = receiveDatagrams(this.#options.udp, this.#arena.address + messages, MESSAGES);
+    const received = this.#receive();
     if (received < 0) return received === -EAGAIN || received === -EINTR ? 0 : received;
     this.#coalescer.begin();
     for (let message = 0; message < received; message++) {
@@ -98,6 +98,24 @@ export class Ingress {
     }
     this.#write();
     return this.#failure < 0 ? this.#failure : received;
+  }
+
+  /** How many messages were filled, or the negative errno. */
+  #receive(): number {
+    const { udp, receivesMany } = this.#options;
+    const { address, memory } = this.#arena;
+    if (receivesMany) return receiveDatagrams(udp, address + this.#messages, MESSAGES);
+    for (let message = 0; message < MESSAGES; message++) {
+      const header = this.#messages + message * MMSGHDR_BYTES;
+      const length = receiveDatagram(udp, address + header);
+      if (length < 0) {
+        if (message === 0) return length;
+        if (length !== -EAGAIN && length !== -EINTR) this.#failure = length;
+        return message;
+      }
+      memory.view.setUint32(header + MSG_LENGTH, length, true);
+    }
+    return MESSAGES;
   }
 
   #reset(message: number): void {

@@ -1,5 +1,6 @@
 // What the thread of the packet loop is told, and what it tells. A message is followed by one ring of its bell (worker.ts).
 
+import type { DeviceTakes } from "../dataplane/coalescer.ts";
 import type { PacketMemory } from "../dataplane/memory.ts";
 import type { LoopRoute } from "./peer_table.ts";
 
@@ -16,7 +17,7 @@ export function newShared(): Int32Array<SharedArrayBuffer> {
 }
 
 export interface LoopOptions {
-  /** Open files: the TUN device with virtio headers, the UDP socket, and an eventfd that ends a wait. */
+  /** Open files: the TUN device, the UDP socket, and an eventfd that ends a wait. */
   readonly tun: number;
   readonly udp: number;
   readonly bell: number;
@@ -31,9 +32,11 @@ export interface LoopOptions {
   readonly strict: boolean;
   /** Milliseconds after which the loop shows that it lives, though there is nothing to do. */
   readonly longestSleepMs: number;
-  /** What kernel and device can do. */
+  /** What kernel and device can do (sys/tun.ts, sys/datagram.ts). */
+  readonly takes: DeviceTakes;
   readonly sendsSegments: boolean;
-  readonly writesUdpSegments: boolean;
+  readonly sendsMany: boolean;
+  readonly receivesMany: boolean;
   /** Only for comparisons. */
   readonly checksums?: PacketMemory["kind"];
 }

@@ -34,11 +34,12 @@ afterEach(() => {
   for (const fd of [sender, ...receivers]) close(fd);
 });
 
-function makeOutbox(segments: boolean) {
+function makeOutbox(sendsSegments: boolean, sendsMany = true) {
   const memory = createPacketMemory(1 << 20);
   const arena = new Arena(memory, addressOf(memory.bytes));
   const counters = newCounters();
-  const outbox = new Outbox(arena, { udp: sender, sendsSegments: segments, longestSleepMs: 100 }, peers, counters);
+  const options = { udp: sender, sendsSegments, sendsMany, longestSleepMs: 100 };
+  const outbox = new Outbox(arena, options, peers, counters);
   return { memory, arena, counters, outbox, room: arena.take(512 << 10) };
 }
 
@@ -62,8 +63,13 @@ function packetText(flow: number, number: number, length: number): string {
   return `${`${flow} ${number}`.padEnd(length - 1, ".")}|`;
 }
 
-test.each([true, false])("Outbox: every packet once and in the order of its flow; UDP_SEGMENT %p", (segments) => {
-  const { memory, outbox, room, counters } = makeOutbox(segments);
+test.each([
+  [true, true],
+  [false, true],
+  [true, false],
+  [false, false],
+])("Outbox: every packet once and in the order of its flow; UDP_SEGMENT %p, sendmmsg %p", (segments, many) => {
+  const { memory, outbox, room, counters } = makeOutbox(segments, many);
   let state = 7;
   const below = (limit: number) => {
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;

@@ -7,7 +7,7 @@
 
 import { BURST_BYTES, BURST_SEGMENTS } from "../dataplane/burst.ts";
 import { EAGAIN, EINTR } from "../sys/error.ts";
-import { pollFiles, sendDatagrams } from "../sys/packet_calls.ts";
+import { pollFiles, sendDatagram, sendDatagrams } from "../sys/packet_calls.ts";
 import {
   type Arena,
   CONTROL_BYTES,
@@ -44,6 +44,7 @@ export class Outbox {
   readonly #counters: Float64Array;
   /** Packets in a message at most. */
   readonly #most: number;
+  readonly #sendsMany: boolean;
   readonly #messages: number;
   readonly #names: number;
   readonly #iovecs: number;
@@ -73,23 +74,24 @@ export class Outbox {
 
   constructor(
     arena: Arena,
-    { udp, sendsSegments, longestSleepMs }: Pick<LoopOptions, "udp" | "sendsSegments" | "longestSleepMs">,
+    options: Pick<LoopOptions, "udp" | "sendsSegments" | "sendsMany" | "longestSleepMs">,
     peers: PeerTable,
     counters: Float64Array,
   ) {
     this.#arena = arena;
-    this.#udp = udp;
+    this.#udp = options.udp;
+    this.#sendsMany = options.sendsMany;
     this.#peers = peers;
     this.#counters = counters;
-    this.#longestWaitMs = longestSleepMs;
-    this.#most = sendsSegments ? BURST_SEGMENTS : 1;
+    this.#longestWaitMs = options.longestSleepMs;
+    this.#most = options.sendsSegments ? BURST_SEGMENTS : 1;
     this.#messages = arena.take(MMSGHDR_BYTES * (MESSAGES + 1));
     this.#names = arena.take(SOCKADDR_BYTES * (MESSAGES + 1));
     this.#controls = arena.take(CONTROL_BYTES * (MESSAGES + 1));
     this.#iovecs = arena.take(IOVEC_BYTES * (MESSAGES * BURST_SEGMENTS + 1));
     this.#pollfd = arena.take(POLLFD_BYTES);
     const { view } = arena.memory;
-    view.setInt32(this.#pollfd, udp, true);
+    view.setInt32(this.#pollfd, options.udp, true);
     view.setInt16(this.#pollfd + 4, POLLOUT, true);
     for (let message = 0; message <= MESSAGES; message++) {
       const control = this.#controls + message * CONTROL_BYTES;
@@ -223,7 +225,7 @@ export class Outbox {
     let until = 0;
     for (let done = 0; done < used; ) {
       const first = this.#arena.address + this.#messages + done * MMSGHDR_BYTES;
-      const sent = sendDatagrams(this.#udp, first, used - done);
+      const sent = this.#sendsMany ? sendDatagrams(this.#udp, first, used - done) : sendDatagram(this.#udp, first);
       if (sent > 0) {
         done += sent;
         this.#full = false;
@@ -274,7 +276,7 @@ export class Outbox {
       left -= length;
       count(this.#counters, Counter.sentSingly, 1);
       let sent: number;
-      do sent = sendDatagrams(this.#udp, this.#arena.address + this.#single, 1);
+      do sent = sendDatagram(this.#udp, this.#arena.address + this.#single);
       while (sent === -EINTR);
       if (sent < 0) this.#notSent(1, length);
       if (burst) this.#advance(iovec, length);

@@ -2,7 +2,7 @@
 // and arm64 alike.
 
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
-import { ENOPROTOOPT, EPERM, SysError } from "./error.ts";
+import { EPERM, isRefusal, SysError } from "./error.ts";
 import {
   bind,
   close,
@@ -15,6 +15,7 @@ import {
   setsockopt,
   socket,
 } from "./libc.ts";
+import { receiveDatagrams, sendDatagrams } from "./packet_calls.ts";
 
 const { i32, u32, u64, ptr } = FFIType;
 
@@ -44,9 +45,14 @@ export interface DatagramSocket {
   /** Whether one call sends many datagrams of one size, and one datagram received can be many. */
   readonly segments: boolean;
   readonly receivesSegments: boolean;
+  /** Whether one call sends many messages (sendmmsg, Linux 3.0), and receives many (recvmmsg, Linux 2.6.33). */
+  readonly sendsMany: boolean;
+  readonly receivesMany: boolean;
   /** Bytes of data that its buffers hold, as the kernel granted them. */
   readonly receiveBytes: number;
   readonly sendBytes: number;
+  /** Whether that is as much as was asked for. */
+  readonly holdsAll: boolean;
 }
 
 /** `address`: four bytes. Throws SysError: EADDRINUSE, EADDRNOTAVAIL. */
@@ -61,13 +67,19 @@ export function openDatagramSocket(
     bind(fd, socketAddress(address, port), subject);
     enlarge(fd, SO_RCVBUFFORCE, SO_RCVBUF, bufferBytes, subject);
     enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF, bufferBytes, subject);
+    // The kernel doubles what is asked for, for its own bookkeeping, and tells the double.
+    const receiveBytes = bufferBytesOf(fd, SO_RCVBUF, subject) / 2;
+    const sendBytes = bufferBytesOf(fd, SO_SNDBUF, subject) / 2;
     return {
       fd,
       segments: has(fd, UDP_SEGMENT, 0, subject),
       receivesSegments: has(fd, UDP_GRO, 1, subject),
-      // The kernel doubles what is asked for, for its own bookkeeping, and tells the double.
-      receiveBytes: bufferBytesOf(fd, SO_RCVBUF, subject) / 2,
-      sendBytes: bufferBytesOf(fd, SO_SNDBUF, subject) / 2,
+      // Of no message at all, each does nothing where there is such a call.
+      sendsMany: sendDatagrams(fd, 0, 0) === 0,
+      receivesMany: receiveDatagrams(fd, 0, 0) === 0,
+      receiveBytes,
+      sendBytes,
+      holdsAll: Math.min(receiveBytes, sendBytes) >= bufferBytes,
     };
   } catch (error) {
     close(fd);
@@ -80,7 +92,7 @@ function enlarge(fd: number, force: number, plain: number, bytes: number, subjec
   try {
     setsockopt(fd, SOL_SOCKET, force, bytes, subject);
   } catch (error) {
-    if (!(error instanceof SysError) || error.errno !== EPERM) throw error;
+    if (!isRefusal(error)) throw error;
     setsockopt(fd, SOL_SOCKET, plain, bytes, subject);
   }
 }
@@ -97,7 +109,7 @@ function has(fd: number, option: number, value: number, subject: string): boolea
     setsockopt(fd, SOL_UDP, option, value, subject);
     return true;
   } catch (error) {
-    if (error instanceof SysError && error.errno === ENOPROTOOPT) return false;
+    if (isRefusal(error)) return false;
     throw error;
   }
 }

@@ -156,6 +156,8 @@ export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const ENOTTY = 25;
+export const ENOSYS = 38;
 export const EBADFD = 77;
 export const EMSGSIZE = 90;
 export const EADDRINUSE = 98;
@@ -164,6 +166,13 @@ export const ENOPROTOOPT = 92;
 export const EOPNOTSUPP = 95;
 export const ENETDOWN = 100;
 export const ENOBUFS = 105;
+
+const REFUSALS: ReadonlySet<number> = new Set([EPERM, EINVAL, ENOTTY, ENOSYS, ENOPROTOOPT, EOPNOTSUPP]);
+
+/** Whether a feature is refused as kernels refuse one that they have not, and sandboxes (seccomp(2)) one that they do not grant. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof SysError && REFUSALS.has(error.errno);
+}
 
 /** A call into the C library failed. */
 export class SysError extends Error {

@@ -15,6 +15,8 @@ const { symbols: c } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: ptr },
   read: { args: [i32, ptr, u64], returns: i32 },
   writev: { args: [i32, ptr, i32], returns: i32 },
+  recvmsg: { args: [i32, ptr, i32], returns: i32 },
+  sendmsg: { args: [i32, ptr, i32], returns: i32 },
   recvmmsg: { args: [i32, ptr, u32, i32, ptr], returns: i32 },
   sendmmsg: { args: [i32, ptr, u32, i32], returns: i32 },
   poll: { args: [ptr, u64, i32], returns: i32 },
@@ -50,6 +52,17 @@ export function receiveDatagrams(fd: number, messages: number, count: number): n
 /** Messages sent of `count` struct mmsghdr; EAGAIN when there is no room in the socket's buffer. */
 export function sendDatagrams(fd: number, messages: number, count: number): number {
   return outcome(c.sendmmsg(fd, messages as Pointer, count, MSG_DONTWAIT));
+}
+
+/** Bytes of one datagram received into the struct msghdr that a struct mmsghdr begins with; its length is not written. */
+export function receiveDatagram(fd: number, message: number): number {
+  return outcome(c.recvmsg(fd, message as Pointer, MSG_DONTWAIT));
+}
+
+/** One message sent: 1; EAGAIN when there is no room in the socket's buffer. */
+export function sendDatagram(fd: number, message: number): number {
+  const sent = outcome(c.sendmsg(fd, message as Pointer, MSG_DONTWAIT));
+  return sent < 0 ? sent : 1;
 }
 
 /** How many of `count` struct pollfd have something; waits for as long as it takes when `timeoutMs` is -1. */

@@ -2,7 +2,7 @@
 // are those of x86-64 and arm64 alike, which share asm-generic/ioctl.h.
 
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
-import { EINVAL, ENODEV, SysError } from "./error.ts";
+import { ENODEV, isRefusal, SysError } from "./error.ts";
 import { close, open } from "./libc.ts";
 
 const { i32, u64, ptr } = FFIType;
@@ -27,8 +27,11 @@ function libc(): ReturnType<typeof bindings> {
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
+const TUNGETFEATURES = 0x8004_54cf;
 const TUNSETOFFLOAD = 0x4004_54d0;
 const TUNGETIFF = 0x8004_54d2;
+const TUNGETVNETHDRSZ = 0x8004_54d7;
+const TUNSETVNETHDRSZ = 0x4004_54d8;
 
 const IFF_TUN = 0x0001;
 const IFF_PERSIST = 0x0800;
@@ -44,6 +47,9 @@ const TUN_F_TSO4 = 0x02;
 const TUN_F_USO4 = 0x20;
 const TUN_F_USO6 = 0x40;
 
+/** Of a struct virtio_net_hdr, which a device has unless it was told otherwise. */
+const VNET_HEADER_BYTES = 10;
+
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
 
@@ -55,65 +61,123 @@ const NAME_BYTES = 15;
 /** What a TUN device gives in one piece: all checksums and nothing else, or also TCP, or also UDP of many segments. */
 export type TunOffload = "none" | "checksums" | "tcp" | "tcp and udp";
 
+export interface TunDevice {
+  readonly fd: number;
+  /** Whether a virtio header stands before each packet, read or written; without, the device neither gives nor takes anything but whole packets. */
+  readonly header: boolean;
+  readonly offload: TunOffload;
+}
+
 /** Makes a TUN device that stays when nobody has it open. Throws SysError; EBUSY when another program has one of this name open. */
 export function makeTun(name: string): void {
-  const fd = attach(name, IFF_TUN | IFF_NO_PI);
+  const fd = openClone();
   try {
-    request(fd, TUNSETPERSIST, 1, name);
+    attach(fd, name, IFF_TUN | IFF_NO_PI);
+    request(fd, "TUNSETPERSIST", TUNSETPERSIST, 1, name);
   } finally {
     close(fd);
   }
 }
 
 /**
- * Opens an existing persistent TUN device for packets with a virtio header: reading does not wait. Throws SysError: ENODEV when there is none of this name, EBUSY
- * when another program has it open.
+ * Opens an existing persistent TUN device, for packets with a virtio header where there are such; reading does not wait. Throws SysError: ENODEV when there is none
+ * of this name, EBUSY when another program has it open.
  */
-export function openTun(name: string): { readonly fd: number; readonly offload: TunOffload } {
-  const fd = attach(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
+export function openTun(name: string): TunDevice {
+  return openWith(name, true) ?? openWith(name, false) ?? fail("open", ENODEV, name);
+}
+
+/** Undefined when the kernel cannot do it with a header. */
+function openWith(name: string, header: boolean): TunDevice | undefined {
+  const fd = openClone();
+  let opened: TunDevice | undefined;
   try {
+    if (header && !hasHeaders(fd, name)) return undefined;
+    attach(fd, name, IFF_TUN | IFF_NO_PI | (header ? IFF_VNET_HDR : 0));
     // Attaching makes a device where there is none; such a one goes with the file.
     const interfaceRequest = new Uint8Array(IFREQ_BYTES);
-    if (libc().ioctl(fd, TUNGETIFF, interfaceRequest) < 0) throw new SysError("ioctl TUNGETIFF", errno(), name);
+    requestAt(fd, "TUNGETIFF", TUNGETIFF, interfaceRequest, name);
     if ((new DataView(interfaceRequest.buffer).getUint16(IFR_FLAGS, true) & IFF_PERSIST) === 0)
-      throw new SysError("open", ENODEV, name);
-    return { fd, offload: setOffload(fd, name) };
+      fail("open", ENODEV, name);
+    if (header && !hasOurHeader(fd, name)) return undefined;
+    // A device without a header keeps what it was told when it had one: that is taken back.
+    opened = { fd, header, offload: setOffload(fd, name, header ? OFFLOADS : []) };
+    return opened;
+  } finally {
+    if (!opened) close(fd);
+  }
+}
+
+/** Whether this kernel's devices have virtio headers. */
+function hasHeaders(fd: number, name: string): boolean {
+  const features = new Uint32Array(1);
+  const told = granted(() => requestAt(fd, "TUNGETFEATURES", TUNGETFEATURES, features, name));
+  return told && ((features[0] ?? 0) & IFF_VNET_HDR) !== 0;
+}
+
+/** Whether the device's header is as long as ours: it keeps what an earlier program told it. A kernel that cannot be told has no other. */
+function hasOurHeader(fd: number, name: string): boolean {
+  const bytes = new Int32Array([VNET_HEADER_BYTES]);
+  if (granted(() => requestAt(fd, "TUNSETVNETHDRSZ", TUNSETVNETHDRSZ, bytes, name))) return true;
+  const told = granted(() => requestAt(fd, "TUNGETVNETHDRSZ", TUNGETVNETHDRSZ, bytes, name));
+  return !told || bytes[0] === VNET_HEADER_BYTES;
+}
+
+/** From the most that a kernel can to the least. */
+const OFFLOADS = [
+  ["tcp and udp", TUN_F_CSUM | TUN_F_TSO4 | TUN_F_USO4 | TUN_F_USO6],
+  ["tcp", TUN_F_CSUM | TUN_F_TSO4],
+  ["checksums", TUN_F_CSUM],
+] as const;
+
+function setOffload(fd: number, name: string, steps: readonly (typeof OFFLOADS)[number][]): TunOffload {
+  for (const [offload, flags] of steps) {
+    if (granted(() => request(fd, "TUNSETOFFLOAD", TUNSETOFFLOAD, flags, name))) return offload;
+  }
+  // Where even this is refused there is nothing to take back.
+  granted(() => request(fd, "TUNSETOFFLOAD", TUNSETOFFLOAD, 0, name));
+  return "none";
+}
+
+function granted(act: () => void): boolean {
+  try {
+    act();
+    return true;
   } catch (error) {
-    close(fd);
+    if (isRefusal(error)) return false;
     throw error;
   }
 }
 
-/** From the most that a kernel can to the least. */
-function setOffload(fd: number, name: string): TunOffload {
-  const steps = [
-    ["tcp and udp", TUN_F_CSUM | TUN_F_TSO4 | TUN_F_USO4 | TUN_F_USO6],
-    ["tcp", TUN_F_CSUM | TUN_F_TSO4],
-    ["checksums", TUN_F_CSUM],
-  ] as const;
-  for (const [offload, flags] of steps) {
-    if (libc().ioctlByValue(fd, TUNSETOFFLOAD, flags) === 0) return offload;
-    const number = errno();
-    if (number !== EINVAL) throw new SysError("ioctl TUNSETOFFLOAD", number, name);
-  }
-  request(fd, TUNSETOFFLOAD, 0, name);
-  return "none";
+function openClone(): number {
+  return open("/dev/net/tun", O_RDWR | O_NONBLOCK);
 }
 
-function attach(name: string, flags: number): number {
+function attach(fd: number, name: string, flags: number): void {
   if (name.length > NAME_BYTES) throw new RangeError(`A link's name has at most ${NAME_BYTES} bytes: ${name}`);
-  const fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
   const interfaceRequest = new Uint8Array(IFREQ_BYTES);
   new TextEncoder().encodeInto(name, interfaceRequest);
   new DataView(interfaceRequest.buffer).setUint16(IFR_FLAGS, flags, true);
-  if (libc().ioctl(fd, TUNSETIFF, interfaceRequest) === 0) return fd;
-  const error = new SysError("ioctl TUNSETIFF", errno(), name);
-  close(fd);
-  throw error;
+  requestAt(fd, "TUNSETIFF", TUNSETIFF, interfaceRequest, name);
 }
 
-function request(fd: number, code: number, value: number, name: string): void {
-  if (libc().ioctlByValue(fd, code, value) < 0) throw new SysError(`ioctl 0x${code.toString(16)}`, errno(), name);
+function request(fd: number, call: string, code: number, value: number, name: string): void {
+  if (libc().ioctlByValue(fd, code, value) < 0) fail(`ioctl ${call}`, errno(), name);
+}
+
+/** One whose argument is an address. */
+function requestAt(
+  fd: number,
+  call: string,
+  code: number,
+  bytes: Uint8Array | Uint32Array | Int32Array,
+  name: string,
+): void {
+  if (libc().ioctl(fd, code, bytes) < 0) fail(`ioctl ${call}`, errno(), name);
+}
+
+function fail(call: string, number: number, name: string): never {
+  throw new SysError(call, number, name);
 }
 
 function errno(): number {

@@ -22,6 +22,7 @@ import {
   word,
 } from "../fixtures/packets/packets.ts";
 import { Namespace } from "./linux_world.ts";
+import { setHeaderLength } from "./tun_header.ts";
 
 const AF_INET = 2;
 const AF_PACKET = 17;
@@ -262,6 +263,20 @@ test("a device that is deleted ends the loop, which is then no longer there; a l
   expect(namespace.run("ip -o link show | grep -c flannel0 || true").trim()).toBe("0");
   expect(makeTunLink("flannel0", namespace.path)).toBeUndefined();
   expect(await driver.apply([add(LOOP)])).toEqual([undefined]);
+});
+
+test("a device keeps the length of headers that another program told it, and is told ours", async () => {
+  expect(await driver.apply([{ verb: "delete", key: keyOf(LOOP), object: LOOP }])).toEqual([undefined]);
+  setHeaderLength(namespace.path, "flannel0", 12);
+  expect(await driver.apply([add(LOOP)])).toEqual([undefined]);
+  const fd = deviceSocket(false);
+  try {
+    const good = { source: dotted("10.5.1.2"), destination: dotted("10.5.2.3"), payload: new Uint8Array(100) };
+    send(fd, tcpPacket(good), 0, "packet");
+    await becomes(() => [now()["sent packets"], now()["from the device: not IPv4"]], [1, undefined]);
+  } finally {
+    close(fd);
+  }
 });
 
 test("a port or device that somebody has is an error that says so", async () => {
