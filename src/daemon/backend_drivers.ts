@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { PerFamily } from "../ip/family.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Driver } from "../kernel/driver.ts";
-import type { BackendObject } from "../state/backend_object.ts";
+import type { BackendObject, IkeDaemon } from "../state/backend_object.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { readIfThere } from "./identity.ts";
 import type { Log } from "./log.ts";
@@ -18,6 +18,8 @@ export interface DriverContext {
   readonly secretPath: string | undefined;
   /** Directory of subnet.env, for what a driver must remember. */
   readonly directory: string;
+  /** Of a plan: the IKE daemon that it wants, so that its driver looks at what stands in one that runs. */
+  readonly lookAtIke?: IkeDaemon | undefined;
   readonly log: Log;
   /** What is wrong is mended by nothing but another process. */
   readonly onFatal: (error: Error) => void;
@@ -28,7 +30,8 @@ type OpenDriver = (context: DriverContext) => Promise<Driver>;
 const openWireguard: OpenDriver = async ({ links, secretPath }) =>
   (await import("../kernel/wireguard_access.ts")).openWireguard(links, secretPath);
 
-const openIke: OpenDriver = async () => new (await import("../kernel/ike.ts")).IkeDriver();
+const openIke: OpenDriver = async ({ lookAtIke }) =>
+  new (await import("../kernel/ike.ts")).IkeDriver({ look: lookAtIke });
 
 /** A driver of several kinds stands at each of them, as the same function. */
 const OPENERS: Partial<Record<BackendObject["kind"], OpenDriver>> = {
@@ -50,6 +53,8 @@ const LOOKING: ReadonlySet<BackendObject["kind"]> = new Set([
   "wgpeer",
   "wgallowed",
   "xfrmpolicy",
+  "ikedaemon",
+  "ike",
 ]);
 
 export function canLook(kind: BackendObject["kind"]): boolean {

@@ -13,9 +13,9 @@ import { RtnetlinkDriver } from "../kernel/rtnetlink.ts";
 import { SysctlDriver } from "../kernel/sysctl.ts";
 import { formatLeaseKey } from "../lease/key.ts";
 import { LeaseSetBuilder } from "../lease/set.ts";
-import { KIND_ORDER, kindOf, type ObjectKind } from "../state/object.ts";
+import { type KernelObject, KIND_ORDER, keyOf, type ObjectKind, objectKey } from "../state/object.ts";
 import { diff, inOrder, type Operation } from "../state/operation.ts";
-import { type NexthopIds, printOperation, type RuleSuffix } from "../state/print.ts";
+import { type NexthopIds, printObject, printOperation, type RuleSuffix } from "../state/print.ts";
 import { chooseSubnets, fitsRanges } from "../subnet/allocation.ts";
 import { isOfNode, knownLeases } from "../subnet/known_lease.ts";
 import { openRegistry } from "../subnet/open.ts";
@@ -72,9 +72,13 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
 
   const links = ownLinks(plan, host.view(), {});
   const kinds = new Set([...(plan.backend.kinds ?? []), ...kindsOfType(backendOfRun(join(directory, "status.json")))]);
-  const unseen = [...kinds].filter((kind) => !canLook(kind));
+  const unseenKinds: ReadonlySet<ObjectKind> = new Set([...kinds].filter((kind) => !canLook(kind)));
+  const unseen = [...planner.desired.values()].filter(({ kind }) => unseenKinds.has(kind));
   const silent = createLog(0, () => {}); // nothing is done that could be told of
-  const context = { networks: plan.networks, links, secretPath, directory, log: silent, onFatal: () => {} };
+  const daemon = planner.desired.get(objectKey.ikedaemon());
+  const lookAtIke = daemon?.kind === "ikedaemon" ? daemon : undefined;
+  const quiet = { log: silent, onFatal: () => {} };
+  const context = { networks: plan.networks, links, secretPath, directory, lookAtIke, ...quiet };
   const single = await openBackendDrivers([...kinds].filter(canLook), context);
   using _single = { [Symbol.dispose]: () => single.forEach((driver) => void driver[Symbol.dispose]()) };
   using rtnetlink = new RtnetlinkDriver({ ownership: { links, networks: plan.networks }, nexthopObjects });
@@ -86,7 +90,9 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
   const drivers: readonly Driver[] = [rtnetlink, sysctls, ...single, ...rules];
   for (const kind of KIND_ORDER) await drivers.find(({ kinds }) => kinds.includes(kind))?.refresh(kind);
   const actual = new Map(all ? [] : drivers.flatMap(({ mirror }) => [...mirror.all]));
-  const operations = inOrder(diff(planner.desired, actual));
+  // Nobody can tell whether they stand, so they are neither to be made nor standing.
+  const hidden = new Set(all ? [] : unseen.map(keyOf));
+  const operations = inOrder(diff(planner.desired, actual)).filter(({ key }) => !hidden.has(key));
   const ids: NexthopIds = (hop) => rtnetlink.ids.reserve({ dev: hop.dev, gateway: hop.gateway as Address });
   const suffix: RuleSuffix = ({ kind, family }) =>
     rules.find(({ kinds }) => kinds.includes(kind))?.suffix(family) ?? "";
@@ -97,17 +103,16 @@ export async function planFor(flags: readonly string[], all: boolean, signal: Ab
       key: operation.key,
       commands: printOperation(operation, ids, suffix).split("\n"),
     })),
-    remarks: [...remarks, ...unseen.filter((kind) => isWanted(kind, planner)).map(unseenRemark)],
-    standing: planner.desired.size - makes,
+    remarks: [...remarks, ...(all ? [] : unseenRemarks(unseen))],
+    standing: planner.desired.size - hidden.size - makes,
   };
 }
 
-function isWanted(kind: ObjectKind, { desired }: Planner): boolean {
-  return [...desired.keys()].some((key) => kindOf(key) === kind);
-}
-
-function unseenRemark(kind: ObjectKind): string {
-  return `each ${kind} is shown as wanted: what stands of them only a running flanneld knows`;
+function unseenRemarks(unseen: readonly KernelObject[]): readonly string[] {
+  const [first] = unseen;
+  if (!first) return [];
+  const more = unseen.length === 1 ? "" : ` and ${unseen.length - 1} more that belong to it`;
+  return [`not looked at: ${printObject(first)}${more}; only the flanneld that runs can see them, --all shows them`];
 }
 
 /** Desired state by the leases there are; without a lease of our own, by the one that would be asked for. */

@@ -27,18 +27,26 @@ const UNKNOWN: IkeDaemon = { kind: "ikedaemon", espProposal: "", udpEncap: false
 /** Names the key among charon's: loaded again it replaces itself. */
 const KEY_ID = "flannel";
 
+export interface IkeOptions {
+  readonly files?: CharonFiles;
+  /** The daemon that is wanted, for one who only looks: what stands in a charon of the same is read with it, as flanneld would find it. */
+  readonly look?: IkeDaemon | undefined;
+}
+
 export class IkeDriver implements Driver {
   readonly kinds: readonly ObjectKind[] = ["ikedaemon", "ike"];
   readonly mirror = new Mirror();
   readonly #files: CharonFiles;
+  readonly #look: IkeDaemon | undefined;
   #client: ViciClient | undefined;
   #associations: Associations | undefined;
   #daemon: IkeDaemon | undefined;
   #inDoubt = true;
   #wake: () => void = () => {};
 
-  constructor(files = CHARON_FILES) {
+  constructor({ files = CHARON_FILES, look }: IkeOptions = {}) {
     this.#files = files;
+    this.#look = look;
   }
 
   get inDoubt(): boolean {
@@ -53,8 +61,22 @@ export class IkeDriver implements Driver {
   async refresh(): Promise<void> {
     if (!this.#inDoubt) return;
     this.#inDoubt = false;
-    if (runningCharon(this.#files)) this.mirror.see(UNKNOWN, true);
-    else this.mirror.lose("ikedaemon", objectKey.ikedaemon());
+    const running = runningCharon(this.#files);
+    if (!running) this.mirror.lose("ikedaemon", objectKey.ikedaemon());
+    else if (!(this.#look && running.digest === digestOf(this.#look) && (await this.#sees(this.#look))))
+      this.mirror.see(UNKNOWN, true);
+  }
+
+  /** Asks the charon that runs for its connections, and changes nothing; whether it answers. */
+  async #sees(daemon: IkeDaemon): Promise<boolean> {
+    try {
+      using client = await ViciClient.connect(this.#files.socket, { onEvent: () => {}, onClose: () => {} });
+      const messages = await client.list("list-conns", "list-conn");
+      for (const object of [daemon, ...messages.flatMap(connectionsOf)]) this.mirror.see(object, true);
+      return true;
+    } catch {
+      return false; // it would be replaced
+    }
   }
 
   async apply(operations: readonly Operation[]): Promise<readonly Outcome[]> {

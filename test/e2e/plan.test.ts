@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { dirname, join, resolve } from "node:path";
 import { NETWORK, type Node, Underlay } from "./nodes.ts";
 import { peerLease } from "./store.ts";
+import { UDP } from "./udp.ts";
 
 const flannelctl = join(dirname(resolve(process.env.FLANNELD ?? "dist/flanneld")), "flannelctl");
 
@@ -50,3 +51,19 @@ test.each(["iptables", "nftables"] as const)(
     expect(plan(node, underlay.storeFile)).toMatch(/^ip neighbour replace .* dev flannel\.1 nud permanent$/m);
   },
 );
+
+test("flannelctl plan: what only a running flanneld can see is named in one line, and shown with --all", async () => {
+  await using underlay = await Underlay.open({ nodes: 1, config: UDP });
+  const node = underlay.node(1);
+  const lease = { PublicIP: "192.168.77.2", PublicIPv6: null };
+  for (const n of [2, 3]) await underlay.store.put(`10.5.${n}.0-24`, { ...lease, PublicIP: `192.168.77.${n}` });
+  await node.flanneld({ flags: ["--ip-masq"] }).ready();
+  const loop = "packet loop dev flannel0 udp 192.168.77.1:8285";
+  const printed = plan(node, underlay.storeFile);
+  expect(printed).toContain(`# not looked at: ${loop} and 2 more that belong to it; only the flanneld that runs`);
+  expect(printed).toMatch(/^# nothing to do: \d+ objects stand as wanted$/m);
+  expect(printed).not.toContain("# start:");
+  const all = node.run(`${flannelctl} plan --all -- --store-file=${underlay.storeFile} --ip-masq`);
+  expect(all.split("\n").filter((line) => line.startsWith("# start:"))).toHaveLength(3);
+  expect(all).not.toContain("not looked at");
+});

@@ -9,34 +9,26 @@ import { GO_FLANNELS, startGo } from "./go_flannel.ts";
 import { DUAL_STACK, type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
 import { Pod } from "./pod.ts";
 import { PORT, UDP } from "./udp.ts";
-import { exchange, type WireCase, type WirePacket } from "./wire.ts";
+import { COMMON_FIELDS, exchange, type WireCase, type WirePacket } from "./wire.ts";
 
-const IP_FIELDS = ["ip.src", "ip.dst", "ip.ttl", "ip.dsfield", "ip.flags.df", "ip.proto", "ip.len"];
-const IPV6_FIELDS = ["ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.tclass", "ipv6.nxt", "ipv6.plen"];
-const ECHO_FIELDS = ["icmp.type", "icmpv6.type", "data.len"] as const;
-const COMMON = [
-  ...ECHO_FIELDS,
-  "frame.protocols",
-  "frame.len",
-  "eth.src",
-  "eth.dst",
-  "eth.type",
-  ...IP_FIELDS,
-  ...IPV6_FIELDS,
-] as const;
 const VXLAN = ["udp.srcport", "udp.dstport", "udp.checksum", "vxlan.flags", "vxlan.gbp", "vxlan.vni"];
 
 const vxlan = (name: string, options: object, port = 8472): WireCase => ({
   name,
   config: { ...DUAL_STACK, Backend: { Type: "vxlan", ...options } },
   families: FAMILIES,
-  fields: [...COMMON, ...VXLAN],
+  fields: [...COMMON_FIELDS, ...VXLAN],
   decodeAs: `udp.port==${port},vxlan`,
   links: ["flannel.1", "flannel-v6.1", "flannel.77", "flannel-v6.77"],
 });
 
 const CASES: readonly WireCase[] = [
-  { name: "host_gw", config: { ...DUAL_STACK, Backend: { Type: "host-gw" } }, families: FAMILIES, fields: COMMON },
+  {
+    name: "host_gw",
+    config: { ...DUAL_STACK, Backend: { Type: "host-gw" } },
+    families: FAMILIES,
+    fields: COMMON_FIELDS,
+  },
   vxlan("vxlan", {}),
   vxlan("vxlan_options", { VNI: 77, Port: 4789, GBP: true }, 4789),
   vxlan("vxlan_direct_routing", { DirectRouting: true }),
@@ -44,7 +36,7 @@ const CASES: readonly WireCase[] = [
     name: "udp",
     config: UDP,
     families: ["ipv4"],
-    fields: [...COMMON, "udp.srcport", "udp.dstport", "udp.length", "udp.checksum"],
+    fields: [...COMMON_FIELDS, "udp.srcport", "udp.dstport", "udp.length", "udp.checksum"],
     decodeAs: `udp.port==${PORT},ip`,
   },
 ];

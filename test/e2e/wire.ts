@@ -9,16 +9,36 @@ import type { Node, Underlay } from "./nodes.ts";
 import type { Pod } from "./pod.ts";
 import { until } from "./program.ts";
 
-export interface WireCase {
+const IP_FIELDS = ["ip.src", "ip.dst", "ip.ttl", "ip.dsfield", "ip.flags.df", "ip.proto", "ip.len"];
+const IPV6_FIELDS = ["ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.tclass", "ipv6.nxt", "ipv6.plen"];
+const ECHO_FIELDS = ["icmp.type", "icmpv6.type", "data.len"] as const;
+
+/** Of whatever is encapsulated how. */
+export const COMMON_FIELDS = [
+  ...ECHO_FIELDS,
+  "frame.protocols",
+  "frame.len",
+  "eth.src",
+  "eth.dst",
+  "eth.type",
+  ...IP_FIELDS,
+  ...IPV6_FIELDS,
+] as const;
+
+export interface Decoding {
+  /** tshark's names of the fields to compare; a field that a packet has twice (outer and inner) stands with both values. */
+  readonly fields: readonly string[];
+  /** "udp.port==8472,vxlan": for ports that tshark does not know. */
+  readonly decodeAs?: string;
+}
+
+export interface WireCase extends Decoding {
   /** Name of the fixture, too. */
   readonly name: string;
   /** The network configuration. */
   readonly config: object;
   readonly families: readonly Family[];
-  /** tshark's names of the fields to compare; a field that a packet has twice (outer and inner) stands with both values. */
   readonly fields: readonly ["icmp.type", "icmpv6.type", ...string[]];
-  /** "udp.port==8472,vxlan": for ports that tshark does not know. */
-  readonly decodeAs?: string;
   /** Links whose MAC is somebody's name, beside eth0. */
   readonly links?: readonly string[];
 }
@@ -45,11 +65,11 @@ export async function exchange(
   await until("tshark's file", () => existsSync(file) && statSync(file).size > 0, capture);
   const packets: WirePacket[] = [];
   for (const family of wire.families) {
-    const seen = decode(file, wire).length;
+    const seen = decode(file, ECHO, wire).length;
     const ping = async () => (await pods[0].ping(pods[1].address[family], 1, ["-s", "32", "-p", "66"])) === 1;
     await until(`an answer in ${family}`, ping);
     // The last two, should a loaded machine have lost one before.
-    const echo = () => decode(file, wire).slice(seen);
+    const echo = () => decode(file, ECHO, wire).slice(seen);
     await until("request and reply", () => isReply(echo().at(-1)), capture);
     packets.push(...echo().slice(-2));
   }
@@ -60,11 +80,12 @@ export async function exchange(
 const isReply = (packet: WirePacket | undefined) =>
   packet !== undefined && (packet["icmp.type"] === "0" || packet["icmpv6.type"] === "129");
 
-function decode(file: string, { fields, decodeAs }: WireCase): WirePacket[] {
-  const options = [...(decodeAs ? ["-d", decodeAs] : []), ...fields.flatMap((field) => ["-e", field])].join(" ");
+/** The packets of a file that a display filter lets through; `more`: options of tshark. */
+export function decode(file: string, filter: string, { fields, decodeAs }: Decoding, more = ""): WirePacket[] {
+  const options = [more, ...(decodeAs ? ["-d", decodeAs] : []), ...fields.flatMap((field) => ["-e", field])].join(" ");
   // A file that is still written may end within a packet.
   const text = run(
-    `tshark -r ${file} -Y '${ECHO}' ${options} -T fields -E separator='|' -E occurrence=a 2>/dev/null || true`,
+    `tshark -r ${file} -Y '${filter}' ${options} -T fields -E separator='|' -E occurrence=a 2>/dev/null || true`,
   );
   return text
     .split("\n")

@@ -1,4 +1,4 @@
-// flanneld.service and docker's drop-in as systemd itself judges them, installed by install.sh into a root of their own; and flanneld under what the unit leaves it:
+// flanneld.service, docker's drop-in and that of docs/ipsec.md as systemd itself judges them, installed by install.sh into a root of their own; and flanneld under what the unit leaves it:
 // with no more capabilities than it lists, and no system call or address family that it forbids. Needs root, systemd-analyze, strace, setpriv.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
@@ -41,8 +41,37 @@ function verify(unit: string): string {
   return stdout.toString() + stderr.toString();
 }
 
+const isCapability = (name: string) => Bun.spawnSync(["systemd-analyze", "capability", name]).exitCode === 0;
+
 test.each(["flanneld.service", "docker.service"])("systemd-analyze verify finds nothing in %s", (unit) => {
   expect(verify(unit)).toBe("");
+});
+
+test("systemd-analyze verify finds nothing in flanneld.service with the drop-in of the ipsec backend, and reads it", () => {
+  const guide = readFileSync(join(import.meta.dir, "../../docs/ipsec.md"), "utf8");
+  const [, dropIn = ""] = /drop-in \(`systemctl edit flanneld`\)[^`]*```\n(\[Service\]\n.*?)```/s.exec(guide) ?? [];
+  expect(dropIn).toContain("\nKillMode=process\n");
+  const directory = join(root, "etc/systemd/system/flanneld.service.d");
+  mkdirSync(directory, { recursive: true });
+  try {
+    writeFileSync(join(directory, "ipsec.conf"), dropIn);
+    expect(verify("flanneld.service")).toBe("");
+    const names = [...dropIn.matchAll(/^([A-Za-z]+)=/gm)].map(([, name]) => name ?? "");
+    // One after the other, so that each is known to be read.
+    for (const name of names) {
+      writeFileSync(join(directory, "ipsec.conf"), dropIn.replace(`${name}=`, `${name}s=`));
+      expect(verify("flanneld.service")).toContain(`'${name}s'`);
+    }
+    expect(names).toHaveLength(3);
+    writeFileSync(join(directory, "ipsec.conf"), dropIn.replace("KillMode=process", "KillMode=proces"));
+    expect(verify("flanneld.service")).toContain("proces");
+    // A capability that there is not is passed over in silence.
+    const capabilities = /^CapabilityBoundingSet=(.*)$/m.exec(dropIn)?.[1]?.split(" ") ?? [];
+    const unknown = ["CAP_CHWON", ...capabilities].filter((name) => !isCapability(name));
+    expect([capabilities.length, unknown]).toEqual([3, ["CAP_CHWON"]]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("systemd-analyze verify would find what is wrong", () => {

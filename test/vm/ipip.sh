@@ -26,6 +26,7 @@ strangers() {
 strangers >/tmp/strangers
 
 echo "$(uptime_s) start"
+begin_wire ipip
 each start
 each ready
 echo "$(uptime_s) ready"
@@ -48,6 +49,8 @@ ping_pod sizes 1 2 ipv4 -M dont -s 4000
 begin_capture capture 1 ip proto 4
 ping_pod captured 1 2 ipv4
 end_capture capture
+wire_traffic
+end_wire
 
 echo "$(uptime_s) drift"
 change="ip link change $DEV type ipip"
@@ -107,6 +110,9 @@ done
 begin_capture capture-direct 1 net 10.5.0.0/16
 ping_pod captured 1 2 ipv4
 end_capture capture-direct
+begin_wire ipip_direct_routing
+wire_traffic
+end_wire
 
 configure "$VXLAN"
 restart_all

@@ -4,6 +4,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { everyPing, type NodesResult, runNodes } from "./nodes.ts";
+import { expectedWire, IPIP_DIRECT, IPIP as IPIP_WIRE, wireOf } from "./wire.ts";
 
 const LIMIT_MS = 400_000;
 
@@ -68,6 +69,11 @@ test("on the wire there is an IPv4 packet of protocol 4 around the pods' own", (
   for (const packet of packets) expect(packet).toMatch(outer);
   expect(packets[0]).toContain(`${subnet(1)}.2 > ${subnet(2)}.2: ICMP echo request`);
 });
+
+test.each([IPIP_WIRE, IPIP_DIRECT].map((wire) => [wire.name, wire] as const))(
+  "%s: packets, MTU and leases are as Go's were recorded",
+  async (_name, wire) => expect(await wireOf(nodes, wire)).toEqual(expectedWire(wire)),
+);
 
 const DRIFTS = [
   "device deleted",

@@ -3,10 +3,13 @@
 # IPSEC ENCAP VXLAN  network configurations
 
 echo "$(uptime_s) start"
+begin_wire ipsec
 each start
 each ready
 each make_pod
 ping_all start
+wire_traffic
+end_wire
 echo "$(uptime_s) pinged"
 for n in 1 2 3; do
   cp "/run/n$n/subnet.env" "/out/subnet-$n"
@@ -26,6 +29,7 @@ done
 echo "$KEY" >/tmp/key
 grep -zlf /tmp/key /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null >/out/key-processes || :
 flannelctl subnets ls "$STORE_FLAGS" --json >/out/subnets
+in_node 1 flannelctl plan -- "$STORE_FLAGS" >/out/plan 2>&1 || :
 
 begin_capture capture 1 -Q out not arp and not port 500
 ping_pod sizes 1 2 ipv4 -M do -s 1395
@@ -48,7 +52,7 @@ drift 'charon killed' 1 "kill -9 $(charon_pid 1)"
 end_stream loss 'charon killed, from'
 end_stream loss 'charon killed, to'
 drift 'charon ended' 2 "kill $(charon_pid 2)"
-drift_stopped 'charon killed unheard' 3 "kill -9 $(charon_pid 3)"
+drift_stopped 'charon killed unheard' 3 "kill -9 $(charon_pid 3); flannelctl plan -- $STORE_FLAGS >/out/plan-killed 2>&1"
 ping_all drifted
 
 # Both ends have agreed on new keys, and dropped what came to be twice.
@@ -88,12 +92,15 @@ end_stream loss others
 
 echo "$(uptime_s) configurations"
 configure "$ENCAP"
+begin_wire ipsec_encap
 restart
 for n in 1 2 3; do remove_pod $n; make_pod $n; done
 ping_all encap
 begin_capture capture-encap 1 -Q out not arp and not port 500
 ping_pod captured 1 2 ipv4
 end_capture capture-encap
+wire_traffic
+end_wire
 
 for n in 1 2 3; do charon_pid $n >>/tmp/pids; done
 configure "$VXLAN"

@@ -4,6 +4,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { IPSEC, KEY, LIMIT_MS, runIpsec } from "./ipsec_nodes.ts";
 import { everyPing, type NodesResult } from "./nodes.ts";
+import { expectedWire, IPSEC_ENCAP, IPSEC as IPSEC_WIRE, wireOf } from "./wire.ts";
 
 const ENCAP = { ...IPSEC, Backend: { ...IPSEC.Backend, UDPEncap: true } };
 const VXLAN = { ...IPSEC, Backend: { Type: "vxlan" } };
@@ -105,6 +106,25 @@ describe("on the wire", () => {
       /192\.168\.77\.1\.4500 > 192\.168\.77\.2\.4500: UDP-encap: ESP\(spi=0x/,
     );
     expect(nodes.file("capture-encap")).not.toMatch(/10\.5\.|ICMP echo|: ESP\(spi=0x.*proto ESP/);
+  });
+});
+
+test.each([IPSEC_WIRE, IPSEC_ENCAP].map((wire) => [wire.name, wire] as const))(
+  "%s: packets, MTU and leases are as Go's were recorded",
+  async (_name, wire) => expect(await wireOf(nodes, wire)).toEqual(expectedWire(wire)),
+);
+
+describe("a plan", () => {
+  test("finds everything standing, in charon too", () => {
+    expect(lines("plan").at(-1)).toMatch(/^# nothing to do: \d+ objects stand as wanted$/);
+  });
+
+  test("names charon and its connections when it was killed", () => {
+    const wanted = lines("plan-killed").filter((line) => !/^# (?!start)/.test(line)); // but for remarks
+    expect(wanted).toEqual([
+      "# start: charon",
+      ...[1, 2].map(() => expect.stringMatching(/^swanctl --initiate --ike 192\.168\.77\.3-.*-192\.168\.77\.[12] /)),
+    ]);
   });
 });
 

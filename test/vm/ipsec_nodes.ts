@@ -12,9 +12,11 @@ export const LIMIT_MS = 900_000;
 export const KEY = "c0ffee5ec2e7".repeat(8);
 export const IPSEC = { Network: "10.5.0.0/16", Backend: { Type: "ipsec", PSK: KEY } };
 
+export type IpsecOptions = Pick<NodesOptions, "nodes" | "etcd" | "programs" | "modules" | "variables">;
+
 export async function runIpsec(
   script: string,
-  { programs = [], modules = [], ...options }: Pick<NodesOptions, "etcd" | "programs" | "modules" | "variables">,
+  { programs = [], modules = [], ...options }: IpsecOptions,
 ): Promise<NodesResult> {
   const strongswan = openStrongswan();
   const directory = mkdtempSync(join(tmpdir(), "flannel-ipsec-"));

@@ -294,10 +294,14 @@ begin_capture() {
   wait_for "tcpdump" grep -q 'listening on' "/out/log-tcpdump-$capture"
 }
 end_capture() {
+  stop_capture "$1"
+  tcpdump -Z root -n -v -r "/tmp/$1.pcap" >"/out/$1" 2>>"/out/log-tcpdump-$1"
+}
+# stop_capture FILE: only /tmp/FILE.pcap.
+stop_capture() {
   sleep 0.2
   kill -INT "$(cat "/run/capture-$1")"
   wait "$(cat "/run/capture-$1")" || :
-  tcpdump -Z root -n -v -r "/tmp/$1.pcap" >"/out/$1" 2>>"/out/log-tcpdump-$1"
 }
 
 ln -s flanneld /programs/flannelctl

@@ -1,5 +1,5 @@
 // Nodes in a guest, for tests of flanneld with kernel modules that this machine may lack: one machine, whose nodes are namespaces on a switch, and one store.
-// The script (after nodes.sh, which says what it may use) does everything in one go, since a start of anything is slow on an emulated processor; what came
+// The script (after nodes.sh and wire.sh, which say what it may use) does everything in one go, since a start of anything is slow on an emulated processor; what came
 // about it says in lines, which the test compares section by section. VM_VERBOSE shows what the guest says.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -20,7 +20,7 @@ export interface NodesOptions {
   readonly families?: readonly Family[];
   /** An etcd in the guest instead of the embedded store, for programs other than ours. */
   readonly etcd?: boolean;
-  /** Beside those that every script has: ip, bridge, nsenter, unshare, ping, sysctl, tcpdump, flanneld and flannelctl. */
+  /** Beside those that every script has: ip, bridge, nsenter, unshare, ping, sysctl, tcpdump, ethtool, date, flanneld and flannelctl. */
   readonly programs?: readonly string[];
   readonly modules?: readonly string[];
   /** Path in the guest → path here. */
@@ -51,6 +51,10 @@ export class NodesResult {
     return text.trimEnd();
   }
 
+  has(name: string): boolean {
+    return this.#guest.files.has(name);
+  }
+
   /** What the flannelds of a node logged. */
   log(n: number, pattern: RegExp): readonly string[] {
     return this.file(`log-${n}`)
@@ -78,9 +82,10 @@ export async function runNodes(options: NodesOptions): Promise<NodesResult> {
     };
     const text = (path: string) => readFileSync(path, "utf8");
     const assignments = Object.entries(variables).map(([name, value]) => `${name}='${value}'\n`);
-    const programs = ["ip", "bridge", "nsenter", "unshare", "ping", "sysctl", "tcpdump", FLANNELD];
+    const own = ["nodes.sh", "wire.sh"].map((name) => text(join(import.meta.dir, name)));
+    const programs = ["ip", "bridge", "nsenter", "unshare", "ping", "sysctl", "tcpdump", "ethtool", "date", FLANNELD];
     const guest = await runGuest({
-      script: `${assignments.join("")}${text(join(import.meta.dir, "nodes.sh"))}${text(options.script)}`,
+      script: [...assignments, ...own, text(options.script)].join(""),
       programs: [...programs, ...(etcd ? ["etcd", "etcdctl"] : []), ...(options.programs ?? [])],
       modules: ["bridge", "veth", "af_packet", ...(options.modules ?? [])],
       files: { "/store.db": storeFile, ...options.files },

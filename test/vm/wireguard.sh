@@ -29,13 +29,13 @@ has_no_peer() { ! has_peer "$1" "$2"; }
 has_endpoint() { in_node "$1" wg show flannel-wg endpoints | grep -qF "$2"; }
 
 # From the start on, since handshakes come first.
-begin_capture capture 1 udp port 51820 or udp port 51821
+begin_wire wireguard
 each start
 each ready
 each make_pod
 ping_all start
-end_capture capture
-base64 /tmp/capture.pcap >/out/capture.base64
+wire_traffic
+end_wire
 # The largest packet that pods may send, and that nothing is cut into pieces for.
 ping_pod mtu 1 2 ipv4 -s 1392 -M do
 ping_pod mtu 1 2 ipv6 -s 1372 -M do

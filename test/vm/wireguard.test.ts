@@ -8,10 +8,9 @@ import { FAMILIES } from "../../src/ip/family.ts";
 import { GO_FLANNELS } from "../e2e/go_flannel.ts";
 import { DUAL_STACK } from "../e2e/nodes.ts";
 import { everyPing, type NodesOptions, type NodesResult, runNodes } from "./nodes.ts";
+import { expectedWire, KEEPALIVE_S, PSK, WIREGUARD, wireOf } from "./wire.ts";
 
 const LIMIT_MS = 500_000;
-const PSK = Uint8Array.from({ length: 32 }, (_, i) => 200 - i).toBase64();
-const KEEPALIVE_S = 25;
 
 const directory = mkdtempSync(join(tmpdir(), "flannel-wireguard-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -68,14 +67,20 @@ describe("mode separate", () => {
 
   test("on the wire there is WireGuard, and nothing else", () => {
     const file = join(directory, "capture.pcap");
-    writeFileSync(file, Buffer.from(nodes.file("capture.base64"), "base64"));
+    writeFileSync(file, Buffer.from(nodes.file("wire/wireguard.pcap"), "base64"));
     const fields = ["-T", "fields", "-e", "wg.type", "-e", "_ws.col.Protocol"];
-    const { stdout, exitCode } = Bun.spawnSync(["tshark", "-r", file, "-d", "udp.port==51821,wg", ...fields]);
+    const filter = "udp || ip.addr==10.5.0.0/16 || ipv6.addr==fd00:5::/48"; // neighbours are asked for, too
+    const decoding = ["-d", "udp.port==51821,wg", "-Y", filter, ...fields];
+    const { stdout, exitCode } = Bun.spawnSync(["tshark", "-r", file, ...decoding]);
     expect(exitCode).toBe(0);
     const packets = stdout.toString().trim().split("\n");
     expect(new Set(packets.map((line) => line.split("\t")[1]))).toEqual(new Set(["WireGuard"]));
     const types = packets.map((line) => line.split("\t")[0]);
     for (const type of ["1", "2", "4"]) expect(types).toContain(type);
+  });
+
+  test("packets, MTU and leases are as Go's were recorded", async () => {
+    expect(await wireOf(nodes, WIREGUARD)).toEqual(expectedWire(WIREGUARD));
   });
 
   test("a plan finds everything standing", () => {
