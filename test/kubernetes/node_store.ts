@@ -30,6 +30,9 @@ export interface Flaws {
   readonly bookmarkMissing?: boolean;
   /** Status patches change spec as well. */
   readonly specByStatus?: boolean;
+  /** Metadata by themselves lack the uid. */
+  readonly metadataWithoutUid?: boolean;
+  readonly metadataWithoutAnnotations?: boolean;
 }
 
 export class NodeStore {

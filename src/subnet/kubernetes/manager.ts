@@ -27,6 +27,7 @@ import { Claims } from "./claims.ts";
 import { readyCondition, waitingCondition } from "./condition.ts";
 import { type KubeNode, NodeReader, subnetsOf } from "./node.ts";
 import { NodeWatch } from "./node_watch.ts";
+import { isOlder } from "./resource_version.ts";
 
 export interface KubernetesOptions {
   readonly nodeName: string;
@@ -87,7 +88,7 @@ export class KubernetesManager implements SubnetManager {
       retry: this.#retry,
       random,
       watchSeconds,
-      notOlderThan: () => this.#own?.resourceVersion,
+      latest: () => this.#own,
     });
   }
 
@@ -324,10 +325,4 @@ export class KubernetesManager implements SubnetManager {
 function sameSubnets(node: KubeNode, own: PerFamily<Prefix>): boolean {
   const subnets = subnetsOf(node);
   return typeof subnets !== "string" && familiesOf(own).every((family) => subnets[family] === own[family]);
-}
-
-/** Versions of one server are numbers that grow (since Kubernetes 1.35 by contract, before that in fact); others say nothing. */
-function isOlder(version: string, than: string): boolean {
-  const numbers = [version, than].every((text) => /^\d+$/.test(text));
-  return numbers && BigInt(version) < BigInt(than);
 }
