@@ -97,9 +97,11 @@ export class KubeApi implements Disposable {
       for (;;) {
         const { value, done } = await body.next();
         if (done) return;
-        const events = await this.#reading(async () => [...lines.take(value)].map(eventOf));
+        const events = lines.take(value).map(eventOf);
         if (events.length > 0) yield events;
       }
+    } catch (error) {
+      throw this.#unreadable(error);
     } finally {
       await body.return?.();
     }
@@ -170,10 +172,14 @@ export class KubeApi implements Disposable {
     try {
       return await read();
     } catch (error) {
-      if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
-      const text = `cannot read the answer of the API server at ${this.server}: ${error.message}`;
-      throw new StoreError("unreachable", this.server, text, { cause: error });
+      throw this.#unreadable(error);
     }
+  }
+
+  #unreadable(error: unknown): unknown {
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) return error;
+    const text = `cannot read the answer of the API server at ${this.server}: ${error.message}`;
+    return new StoreError("unreachable", this.server, text, { cause: error });
   }
 }
 

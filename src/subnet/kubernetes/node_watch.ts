@@ -23,8 +23,11 @@ const TOO_LARGE_TRIES = 5;
 
 const ACTIVITY = "watching nodes";
 
+/** What is asked of the API server. */
+export type NodesApi = Pick<KubeApi, "server" | "node" | "listNodes" | "watchNodes">;
+
 export interface NodeWatchOptions {
-  readonly api: KubeApi;
+  readonly api: NodesApi;
   readonly reader: NodeReader;
   /** The Node whose condition is of interest, so that it is always known whole. */
   readonly own: string;
