@@ -46,12 +46,13 @@ afterEach(() => {
 async function open(items: readonly object[] = []) {
   const stop = new AbortController();
   stops.push(stop);
-  const inbox = new Inbox<readonly WatchEvent[]>();
+  const inbox = new Inbox<readonly WatchEvent[] | StoreError>();
   const reads: { readonly name: string; readonly answer: PromiseWithResolvers<unknown> }[] = [];
   const told: SubnetEvent[] = [];
   const reader = new NodeReader(PREFIX);
   let latest: KubeNode | undefined;
   let lists = 0;
+  let listed = items;
   const watch = new NodeWatch({
     api: {
       server: "https://server",
@@ -62,7 +63,7 @@ async function open(items: readonly object[] = []) {
       },
       listNodes: async (_version, _own, take) => {
         lists++;
-        for (const item of items) take(item);
+        for (const item of listed) take(item);
         return "100";
       },
       async *watchNodes() {
@@ -70,7 +71,10 @@ async function open(items: readonly object[] = []) {
           await inbox.filled();
           const batches = inbox.take();
           if (batches === "ended") return;
-          yield* batches;
+          for (const batch of batches) {
+            if (batch instanceof StoreError) throw batch;
+            yield batch;
+          }
         }
       },
     },
@@ -100,6 +104,14 @@ async function open(items: readonly object[] = []) {
     say: async (type: string, object: object) => {
       inbox.push([{ type, object }]);
       await settled();
+    },
+    /** The server's versions begin again, and `anew` is what a list gives then. */
+    restore: async (anew: readonly object[]) => {
+      listed = anew;
+      for (let i = 0; i < 5; i++) {
+        inbox.push(new StoreError("unreachable", "", "Too large resource version"));
+        await Bun.sleep(10);
+      }
     },
     /** The last read but `before` is answered. */
     answer: async (object: object | Error, before = 0) => {
@@ -309,4 +321,17 @@ test("another list makes all reads that were under way needless", async () => {
   expect([world.lists, world.node()?.uid]).toEqual([2, "u1"]);
   await world.answer(whole(101, { uid: "u2", podCIDR: "10.5.2.0/24" }));
   expect(world.node()?.uid).toBe("u1");
+});
+
+test("versions that begin again: what was written before says nothing, and events with low numbers count", async () => {
+  const world = await open([whole(90, OWN), whole(91, A)]);
+  world.written(whole(5000, { ...OWN, unavailable: "False" }));
+  await world.say("MODIFIED", metadata(5000, { ...OWN }));
+  await world.restore([whole(90, OWN), whole(91, A)]);
+  expect([world.lists, world.node("own")?.resourceVersion]).toEqual([2, "90"]);
+  await world.say("MODIFIED", metadata(101, { ...OWN }));
+  await world.answer(whole(101, { ...OWN, unavailable: "True" }));
+  expect([world.asked, world.node("own")?.networkUnavailable]).toEqual([["own"], "True"]);
+  await world.say("MODIFIED", metadata(102, ip("192.0.2.9")));
+  expect(world.node()?.annotations["public-ip"]).toBe("192.0.2.9");
 });

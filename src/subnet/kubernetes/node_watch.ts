@@ -80,7 +80,7 @@ export class NodeWatch {
 
   /** Lists and watches until `signal` aborts. Throws what is no failure of the server. */
   async run(signal: AbortSignal): Promise<void> {
-    const reads = new NodeReads((name) => this.#read(name, reads, signal));
+    const reads = new NodeReads((name) => this.#read(name, signal));
     await Promise.race([this.#run(reads, signal), reads.failed]);
   }
 
@@ -190,7 +190,7 @@ export class NodeWatch {
     this.#nodes.set(node.name, node);
   }
 
-  async #read(name: string, reads: NodeReads, signal: AbortSignal): Promise<void> {
+  async #read(name: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted || !this.#wanted.has(name)) return;
     const read = await this.#get(name, signal);
     const version = this.#wanted.get(name);
@@ -199,9 +199,8 @@ export class NodeWatch {
     const node = withRead(this.#nodes.get(name), read);
     const changed = new Set<string>();
     if (node) this.#put(node, changed);
-    const enough = node && !(name === this.#options.own && isOlder(read.resourceVersion, version));
-    if (enough) this.#wanted.delete(name);
-    else reads.want(name);
+    // Otherwise a newer event has asked for it again.
+    if (node && !(name === this.#options.own && isOlder(read.resourceVersion, version))) this.#wanted.delete(name);
     if (changed.size > 0) this.#tell(changed);
   }
 
