@@ -169,3 +169,15 @@ test(
   },
   TEST_MS,
 );
+
+test.each(["whole", "refused"] as const)(
+  "metadata alone cannot be had of the server (%s): everything arrives all the same",
+  async (metadataOnly) => {
+    const world = await open(1, { metadataOnly });
+    await using _ = world.underlay;
+    await change(world.kube);
+    await caughtUp(world);
+    expect(world.flanneld.lines(/^[EW]/)).toEqual([]);
+  },
+  TEST_MS,
+);
