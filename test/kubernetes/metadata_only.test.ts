@@ -14,12 +14,16 @@ const NETWORK = "10.5.0.0/16" as Prefix;
 const OWN = { metadata: { name: "own" }, spec: { podCIDR: "10.5.9.0/24" } };
 const METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
+const BYTES = 5_000;
+/** As a server has it. */
+const made = (n: number) => madeNode(n, BYTES);
+
 async function open(metadataOnly: MetadataOnly) {
   const stack = new AsyncDisposableStack();
   const loopback = stack.use(await Loopback.open({ metadataOnly }));
   const { server } = loopback;
   const admin = stack.use(new Caller(loopback.access("admin-token")));
-  for (const node of [OWN, madeNode(1), madeNode(2)]) await admin.ask("POST", NODES, node);
+  for (const node of [OWN, made(1), made(2)]) await admin.ask("POST", NODES, node);
   const member = stack.use(new Member(loopback.access("flannel-token"), "own", NETWORK));
   const own = await member.acquire("198.51.100.1");
   await member.manager.ready(own, member.stop.signal);
@@ -99,7 +103,7 @@ test("a right to get that is missing is told, holds up nothing else, and when it
   const { stack, admin, member, peer, seen, server } = await open("granted");
   await using _ = stack;
   server.gate.forbiddenVerbs = new Set(["get"]);
-  await admin.ask("POST", NODES, madeNode(4));
+  await admin.ask("POST", NODES, made(4));
   await admin.patch("made-1", { metadata: { annotations: flannelAnnotations(7) } });
   await seen({ [peer(1)]: "192.168.77.7", [peer(2)]: "192.168.77.2" });
   expect(member.events).toMatchObject([{ kind: "store failing", error: { reason: "denied" } }]);
@@ -112,10 +116,10 @@ const modes: MetadataOnly[] = ["granted", "whole", "refused"];
 test.each(modes)("peers come, move, change and go, and the own Node is kept and lost: %s", async (mode) => {
   const { stack, admin, member, keeping, peer, seen, until } = await open(mode);
   await using _ = stack;
-  await admin.ask("POST", NODES, madeNode(3));
+  await admin.ask("POST", NODES, made(3));
   await seen({ [peer(1)]: "192.168.77.1", [peer(2)]: "192.168.77.2", [peer(3)]: "192.168.77.3" });
   await admin.ask("DELETE", `${NODES}/made-3`);
-  await admin.ask("POST", NODES, { ...madeNode(3), spec: { podCIDR: "10.5.33.0/24" } });
+  await admin.ask("POST", NODES, { ...made(3), spec: { podCIDR: "10.5.33.0/24" } });
   await seen({ [peer(1)]: "192.168.77.1", [peer(2)]: "192.168.77.2", [peer(33)]: "192.168.77.3" });
   await admin.patch("made-2", { metadata: { annotations: flannelAnnotations(5) } });
   await admin.ask("DELETE", `${NODES}/made-1`);

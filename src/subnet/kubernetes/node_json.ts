@@ -6,6 +6,8 @@ import { isJsonObject } from "../../config/json_fields.ts";
 
 const STATUS = Buffer.from(',"status":{');
 const MANAGED_FIELDS = Buffer.from(',"managedFields":[');
+/** How an event ends whose metadata end with managedFields: the last of these, and the three objects around. */
+const MANAGED_END = Buffer.from("}]}}}");
 const decoder = new TextDecoder();
 
 /** Where the Node is: the value itself, or its member `object` as in an event. */
@@ -15,7 +17,7 @@ export type NodeAt = "value" | "object";
 export function nodeParser(at: NodeAt, own: string): (bytes: Uint8Array) => unknown {
   const closing = at === "value" ? "}" : "}}";
   return (bytes) => {
-    const metadataHead = at === "object" && headOf(bytes, MANAGED_FIELDS, "}}}");
+    const metadataHead = at === "object" && endsWith(bytes, MANAGED_END) && headOf(bytes, MANAGED_FIELDS, "}}}");
     if (metadataHead && isMetadata(metadataHead)) return metadataHead;
     const head = headOf(bytes, STATUS, closing);
     const node = at === "object" && isJsonObject(head) ? head.object : head;
@@ -26,8 +28,16 @@ export function nodeParser(at: NodeAt, own: string): (bytes: Uint8Array) => unkn
   };
 }
 
+/** Whether this is metadata of a Node, as far as they are wanted. */
 function isMetadata(event: unknown): boolean {
-  return isJsonObject(event) && isJsonObject(event.object) && event.object.kind === "PartialObjectMetadata";
+  const object = isJsonObject(event) && isJsonObject(event.object) ? event.object : {};
+  const metadata = isJsonObject(object.metadata) ? object.metadata : {};
+  const known = [metadata.name, metadata.uid, metadata.resourceVersion].every((each) => typeof each === "string");
+  return known && object.kind === "PartialObjectMetadata";
+}
+
+function endsWith(bytes: Uint8Array, end: Buffer): boolean {
+  return end.equals(bytes.subarray(bytes.length - end.length));
 }
 
 /** What comes before `mark`, closed; undefined when that is no JSON, so that it was not where it should be. */
