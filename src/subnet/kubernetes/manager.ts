@@ -65,6 +65,8 @@ export class KubernetesManager implements SubnetManager {
   #watching: Promise<void> | undefined;
   /** Our Node as it was last read or written. */
   #own: KubeNode | undefined;
+  /** The last writing of our Node; never rejects. */
+  #writing: Promise<void> = Promise.resolve();
   /** Read on the way here and not used yet, once: later it may be hours old. */
   #fresh: KubeNode | undefined;
   /** What our annotations must say but for what an operator overwrites, since the lease was acquired. */
@@ -89,6 +91,7 @@ export class KubernetesManager implements SubnetManager {
       random,
       watchSeconds,
       latest: () => this.#own,
+      written: () => this.#writing,
     });
   }
 
@@ -137,9 +140,7 @@ export class KubernetesManager implements SubnetManager {
 
   async ready(_own: Lease, signal: AbortSignal): Promise<void> {
     if (!this.#options.setCondition) return;
-    const { now = () => new Date(), nodeName } = this.#options;
-    const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);
-    this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+    await this.#sayReady(signal);
     this.#saidReady = true;
   }
 
@@ -280,8 +281,23 @@ export class KubernetesManager implements SubnetManager {
   async #publish(node: KubeNode, signal: AbortSignal): Promise<void> {
     const missing = this.#missing(node);
     if (!missing) return;
-    const patch = () => this.#api.patchStatus(this.#options.nodeName, { metadata: { annotations: missing } }, signal);
-    this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+    await this.#patch(() => ({ metadata: { annotations: missing } }), signal);
+  }
+
+  async #sayReady(signal: AbortSignal): Promise<void> {
+    const { now = () => new Date() } = this.#options;
+    await this.#patch(() => readyCondition(now()), signal);
+  }
+
+  /** Patches the status of our Node, for as long as it takes. */
+  async #patch(patch: () => object, signal: AbortSignal): Promise<void> {
+    const call = async () => this.#take(await this.#api.patchStatus(this.#options.nodeName, patch(), signal));
+    const patched = this.#retry.persist("patching this node", ["invalid"], call, signal);
+    this.#writing = patched.then(
+      () => {},
+      () => {},
+    );
+    await patched;
   }
 
   /** Somebody has changed what is ours to say, or overwrites it otherwise than before. */
@@ -295,9 +311,7 @@ export class KubernetesManager implements SubnetManager {
       }
       if (this.#saidReady && node.networkUnavailable === "True") {
         this.#options.onEvent({ kind: "restored", what: `the condition NetworkUnavailable of node ${node.name}` });
-        const { now = () => new Date(), nodeName } = this.#options;
-        const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);
-        this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+        await this.#sayReady(signal);
       }
     } catch (error) {
       if (!signal.aborted) throw error;

@@ -51,6 +51,8 @@ async function open(items: readonly object[] = []) {
   const told: SubnetEvent[] = [];
   const reader = new NodeReader(PREFIX);
   let latest: KubeNode | undefined;
+  let writing = Promise.withResolvers<void>();
+  writing.resolve();
   let lists = 0;
   let listed = items;
   const watch = new NodeWatch({
@@ -87,6 +89,7 @@ async function open(items: readonly object[] = []) {
     ),
     random: () => 0,
     latest: () => latest,
+    written: () => writing.promise,
   });
   void watch.run(stop.signal);
   const settled = () => Bun.sleep(5);
@@ -120,8 +123,13 @@ async function open(items: readonly object[] = []) {
       else answer?.resolve(object);
       await settled();
     },
-    written: (object: object) => {
+    writes: () => {
+      writing = Promise.withResolvers();
+    },
+    written: async (object: object) => {
       latest = reader.read(object);
+      writing.resolve();
+      await settled();
     },
     node: (name = "a") => watch.nodes.get(name),
   };
@@ -283,7 +291,7 @@ test("the own Node is read at each of its events, which count from then on", asy
 
 test("the own Node as this node has just written it is not read", async () => {
   const world = await open([whole(90, OWN)]);
-  world.written(whole(102, { ...OWN, unavailable: "False" }));
+  await world.written(whole(102, { ...OWN, unavailable: "False" }));
   await world.say("MODIFIED", metadata(101, { ...OWN }));
   await world.say("MODIFIED", metadata(102, { ...OWN }));
   expect([world.asked, world.node("own")?.networkUnavailable]).toEqual([[], "False"]);
@@ -291,9 +299,22 @@ test("the own Node as this node has just written it is not read", async () => {
   expect(world.asked).toEqual(["own"]);
 });
 
+test("an event that comes before the answer to the writing that it tells of waits for that", async () => {
+  const world = await open([whole(90, OWN)]);
+  world.writes();
+  await world.say("MODIFIED", metadata(101, { ...OWN }));
+  expect(world.asked).toEqual([]);
+  await world.written(whole(101, { ...OWN, unavailable: "False" }));
+  expect([world.asked, world.node("own")]).toMatchObject([[], { resourceVersion: "101", networkUnavailable: "False" }]);
+  world.writes();
+  await world.say("MODIFIED", metadata(103, { ...OWN })); // somebody else's
+  await world.written(whole(102, OWN));
+  expect(world.asked).toEqual(["own"]);
+});
+
 test("the own Node of another uid is read, whatever was written", async () => {
   const world = await open([whole(90, OWN)]);
-  world.written(whole(102, OWN));
+  await world.written(whole(102, OWN));
   await world.say("DELETED", metadata(103, { ...OWN }));
   expect(world.node("own")).toBeUndefined();
   await world.say("ADDED", metadata(104, { ...OWN, uid: "u10", annotations: {} }));
@@ -325,7 +346,7 @@ test("another list makes all reads that were under way needless", async () => {
 
 test("versions that begin again: what was written before says nothing, and events with low numbers count", async () => {
   const world = await open([whole(90, OWN), whole(91, A)]);
-  world.written(whole(5000, { ...OWN, unavailable: "False" }));
+  await world.written(whole(5000, { ...OWN, unavailable: "False" }));
   await world.say("MODIFIED", metadata(5000, { ...OWN }));
   await world.restore([whole(90, OWN), whole(91, A)]);
   expect([world.lists, world.node("own")?.resourceVersion]).toEqual([2, "90"]);

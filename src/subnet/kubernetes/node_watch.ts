@@ -37,13 +37,15 @@ export interface NodeWatchOptions {
   readonly watchSeconds?: number | undefined;
   /** The own Node as it was last read or written. No list may be older, and of what it has in it nobody need ask. */
   readonly latest: () => KubeNode | undefined;
+  /** Resolves when what this node is just writing of it is among that: the watch may tell of it before the answer comes. */
+  readonly written: () => Promise<void>;
 }
 
 export class NodeWatch {
   readonly #options: NodeWatchOptions;
   readonly #subscriptions = new Set<Subscription>();
-  /** Nodes to be read, each with the version that asks for it. */
-  readonly #wanted = new Map<string, string>();
+  /** Nodes to be read, each as the event had it that asks for it. */
+  readonly #wanted = new Map<string, KubeNode>();
   #nodes = new Map<string, KubeNode>();
   #complete = false;
   #version: string | undefined;
@@ -174,7 +176,7 @@ export class NodeWatch {
     const known = !partial ? node : name === own ? this.#knownOwn(node) : withMetadata(held, node);
     if (known) this.#put(known, changed);
     if (known && !(partial && name !== own && lacksSubnets(known))) return;
-    this.#wanted.set(name, resourceVersion);
+    this.#wanted.set(name, node);
     reads.want(name);
   }
 
@@ -191,16 +193,19 @@ export class NodeWatch {
   }
 
   async #read(name: string, signal: AbortSignal): Promise<void> {
-    if (signal.aborted || !this.#wanted.has(name)) return;
-    const read = await this.#get(name, signal);
-    const version = this.#wanted.get(name);
+    const { own, written } = this.#options;
+    if (name === own) await written();
+    const asking = this.#wanted.get(name);
+    if (signal.aborted || !asking) return;
+    const read = (name === own && this.#knownOwn(asking)) || (await this.#get(name, signal));
+    const event = this.#wanted.get(name);
     // Meanwhile it went, or is no longer flannel's, or all were listed; or it is gone, which the watch will tell.
-    if (version === undefined || !read) return;
+    if (!event || !read) return;
     const node = withRead(this.#nodes.get(name), read);
     const changed = new Set<string>();
     if (node) this.#put(node, changed);
     // Otherwise a newer event has asked for it again.
-    if (node && !(name === this.#options.own && isOlder(read.resourceVersion, version))) this.#wanted.delete(name);
+    if (node && !(name === own && isOlder(read.resourceVersion, event.resourceVersion))) this.#wanted.delete(name);
     if (changed.size > 0) this.#tell(changed);
   }
 
