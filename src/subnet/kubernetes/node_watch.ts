@@ -21,6 +21,9 @@ const SHORT_MS = 500;
 /** A server that was set up anew from a backup knows no version as late as ours, and would never. */
 const TOO_LARGE_TRIES = 5;
 
+/** For the answer to a writing of the own Node; one that is tried again and again must hide nothing. */
+const WRITING_MS = 1_000;
+
 const ACTIVITY = "watching nodes";
 
 /** What is asked of the API server. */
@@ -194,7 +197,7 @@ export class NodeWatch {
 
   async #read(name: string, signal: AbortSignal): Promise<void> {
     const { own, written } = this.#options;
-    if (name === own) await written();
+    if (name === own) await Promise.race([written(), pause(WRITING_MS, signal).catch(() => {})]);
     const asking = this.#wanted.get(name);
     if (signal.aborted || !asking) return;
     const read = (name === own && this.#knownOwn(asking)) || (await this.#get(name, signal));
