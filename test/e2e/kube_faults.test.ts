@@ -78,7 +78,7 @@ test(
     await becomes(() => routesOf(node).includes(route(154)), true);
     const verbs = (await kube.asked()).filter(({ user }) => user === "flannel").map(({ verb }) => verb);
     expect(verbs.length).toBeGreaterThanOrEqual(5);
-    expect(new Set(verbs)).toEqual(new Set(["watch"]));
+    expect(verbs.filter((verb) => verb !== "watch")).toEqual(["get"]); // the node that came
     expect(flanneld.lines(/^[EW]/)).toEqual([]);
   },
   TEST_MS,
@@ -166,6 +166,18 @@ test(
     await kube.fate("compact", {});
     await kube.fate("start", { server: 0 });
     await until("no routes", () => routesOf(node).length === 0, flanneld, NOTICE_MS);
+  },
+  TEST_MS,
+);
+
+test.each(["whole", "refused"] as const)(
+  "metadata alone cannot be had of the server (%s): everything arrives all the same",
+  async (metadataOnly) => {
+    const world = await open(1, { metadataOnly });
+    await using _ = world.underlay;
+    await change(world.kube);
+    await caughtUp(world);
+    expect(world.flanneld.lines(/^[EW]/)).toEqual([]);
   },
   TEST_MS,
 );

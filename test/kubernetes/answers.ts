@@ -57,6 +57,11 @@ export const tooManyRequests = (code: number) =>
     { "retry-after": "1" },
   );
 
+/** No form that the client accepts is one that the server has. */
+export const notAcceptable = (
+  message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+) => new ApiFailure(406, "NotAcceptable", message);
+
 export const unsupportedMediaType = () =>
   new ApiFailure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
 

@@ -19,6 +19,7 @@ import {
   unauthorized,
   unsupportedMediaType,
 } from "./answers.ts";
+import { type Form, formFor, inForm, listInForm, type MetadataOnly } from "./forms.ts";
 import { type NodeEvent, NodeStore, type StoreOptions } from "./node_store.ts";
 
 export interface ApiServerOptions extends StoreOptions {
@@ -39,6 +40,8 @@ export interface ApiServerOptions extends StoreOptions {
   readonly bookmarkMs?: number;
   /** How long a list waits for a version that is still to come; the real one takes 3 s. */
   readonly futureMs?: number;
+  /** What becomes of a wish for metadata alone; "granted" without. */
+  readonly metadataOnly?: MetadataOnly;
 }
 
 /** Who is who, and what the user flannel may not do just now. */
@@ -70,6 +73,7 @@ export interface Asked {
   readonly verb: string;
   readonly path: string;
   readonly contentType: string | undefined;
+  readonly accept: string | undefined;
   readonly userAgent: string | undefined;
   readonly body: string;
 }
@@ -80,15 +84,23 @@ export interface Question {
   readonly method: string;
   readonly url: string;
   readonly contentType: string | undefined;
+  readonly accept: string | undefined;
   readonly userAgent: string | undefined;
   readonly body: string;
 }
 
 type Answer =
   | { readonly kind: "object"; readonly status: number; readonly object: object }
-  | { readonly kind: "watch"; readonly query: URLSearchParams };
+  | { readonly kind: "watch"; readonly query: URLSearchParams; readonly form: Form };
 
 const object = (given: object, status = 200): Answer => ({ kind: "object", status, object: given });
+
+interface NodeList {
+  readonly kind: "NodeList";
+  readonly apiVersion: "v1";
+  readonly metadata: object;
+  readonly items: readonly object[];
+}
 
 export class ApiServer implements AsyncDisposable {
   readonly store: NodeStore;
@@ -159,11 +171,11 @@ export class ApiServer implements AsyncDisposable {
   }
 
   /** What the API says to anything but a watch. Throws ApiFailure. */
-  async answer({ user, method, url, contentType, userAgent, body }: Question): Promise<Answer> {
+  async answer({ user, method, url, contentType, accept, userAgent, body }: Question): Promise<Answer> {
     const { pathname, searchParams: query } = new URL(url, "https://server");
     const target = targetOf(pathname);
     const verb = verbOf(method, target, query);
-    this.asked.push({ user, verb, path: url, contentType, userAgent, body });
+    this.asked.push({ user, verb, path: url, contentType, accept, userAgent, body });
     if (!target) throw new ApiFailure(404, "NotFound", "the server could not find the requested resource", {});
     const resource = `${target.resource}${target.subresource === undefined ? "" : `/${target.subresource}`}`;
     const { overloaded, forbiddenVerbs } = this.gate;
@@ -174,13 +186,14 @@ export class ApiServer implements AsyncDisposable {
     if (!granted) throw forbidden(user, verb, resource.replace(/\/.*/, ""), target.name, target.subresource);
     if (target.resource === "pods") return object(this.#pod(target));
     const name = target.name ?? "";
+    const form = formFor(accept, this.#options.metadataOnly);
     switch (verb) {
       case "get":
-        return object(this.store.get(name));
+        return object(this.#inForm(form, this.store.get(name)));
       case "list":
-        return object(await this.#list(query));
+        return object(listInForm(form, await this.#list(query)));
       case "watch":
-        return { kind: "watch", query };
+        return { kind: "watch", query, form };
       case "create":
         return object(this.store.create(parsed(body)), 201);
       case "delete":
@@ -200,10 +213,11 @@ export class ApiServer implements AsyncDisposable {
       const body = await bodyOf(request);
       const { method, url, headers: given } = request;
       const contentType = given["content-type"];
+      const { accept } = given;
       const userAgent = given["user-agent"];
       const user = this.#userOf(request);
-      const answer = await this.answer({ user, method, url, contentType, userAgent, body });
-      if (answer.kind === "watch") await this.#watch(response, answer.query);
+      const answer = await this.answer({ user, method, url, contentType, accept, userAgent, body });
+      if (answer.kind === "watch") await this.#watch(response, answer.query, answer.form);
       else send(response, answer.status, answer.object);
     } catch (error) {
       const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));
@@ -234,7 +248,7 @@ export class ApiServer implements AsyncDisposable {
     };
   }
 
-  async #list(query: URLSearchParams): Promise<object> {
+  async #list(query: URLSearchParams): Promise<NodeList> {
     // Nobody here reads page by page.
     if (query.get("continue") !== null)
       throw new ApiFailure(
@@ -266,13 +280,20 @@ export class ApiServer implements AsyncDisposable {
     if (asked > this.store.version) throw tooLarge(asked, this.store.version);
   }
 
-  async #watch(response: Http2ServerResponse, query: URLSearchParams): Promise<void> {
+  #inForm(form: Form, node: object): object {
+    return inForm(form, node, this.#options.flaws);
+  }
+
+  async #watch(response: Http2ServerResponse, query: URLSearchParams, form: Form): Promise<void> {
     const asked = query.get("resourceVersion") ?? "0";
     const version = versionOf(asked) ?? 0;
     if (version > this.store.version) await this.#untilVersion(version);
     const bookmarks = query.get("allowWatchBookmarks") === "true" && !this.#options.flaws?.bookmarkMissing;
     response.writeHead(200, headers());
-    const say = (type: string, object: object) => response.write(`${JSON.stringify({ type, object })}\n`);
+    const say = (type: string, object: object) => {
+      const said = type === "ERROR" ? object : this.#inForm(form, object);
+      response.write(`${JSON.stringify({ type, object: said })}\n`);
+    };
     if (version === 0 || query.get("sendInitialEvents") === "true") {
       for (const object of this.store.all()) say("ADDED", object);
       if (bookmarks) say("BOOKMARK", bookmark(this.store.version, { "k8s.io/initial-events-end": "true" }));

@@ -22,6 +22,14 @@ export interface Event {
   readonly object: Json;
 }
 
+interface Question {
+  readonly method: ApiRequest["method"];
+  readonly path: string;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly accept: string;
+}
+
 const NEVER = new AbortController().signal;
 const WATCH_LIMIT_MS = 15_000;
 
@@ -39,8 +47,9 @@ export class Caller implements Disposable {
     path: string,
     body?: unknown,
     contentType = "application/json",
+    accept = "application/json",
   ): Promise<Said> {
-    const answer = await this.#send(method, path, body, contentType, NEVER);
+    const answer = await this.#send({ method, path, body, contentType, accept }, NEVER);
     let text = "";
     for await (const chunk of answer.body) text += Buffer.from(chunk).toString();
     return { status: answer.status, json: JSON.parse(text), header: (name) => answer.header(name) };
@@ -55,10 +64,11 @@ export class Caller implements Disposable {
   async watch(
     query: Readonly<Record<string, string>>,
     enough: (events: readonly Event[]) => boolean,
+    accept = "application/json",
   ): Promise<Event[]> {
     const all = new URLSearchParams({ timeoutSeconds: "10", ...query, watch: "true" });
     const limit = AbortSignal.timeout(WATCH_LIMIT_MS);
-    const { body } = await this.#send("GET", `/api/v1/nodes?${all}`, undefined, "", limit);
+    const { body } = await this.#send({ method: "GET", path: `/api/v1/nodes?${all}`, accept }, limit);
     const lines = new JsonLines();
     const events: Event[] = [];
     for await (const chunk of body) {
@@ -68,18 +78,12 @@ export class Caller implements Disposable {
     return events;
   }
 
-  async #send(
-    method: ApiRequest["method"],
-    path: string,
-    body: unknown,
-    contentType: string,
-    signal: AbortSignal,
-  ): Promise<ApiAnswer> {
+  async #send({ method, path, body, contentType, accept }: Question, signal: AbortSignal): Promise<ApiAnswer> {
     const { token } = await this.#access.credentials.current(signal);
     const headers = {
-      accept: "application/json",
+      accept,
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(body !== undefined && { "content-type": contentType }),
+      ...(body !== undefined && contentType !== undefined && { "content-type": contentType }),
     };
     const text = typeof body === "string" || body === undefined ? body : JSON.stringify(body);
     return await this.#transport.send({ method, path, headers, ...(text !== undefined && { body: text }) }, signal);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CertificateDirectory } from "../etcd/certificates.ts";
 import type { Asked } from "./api_server.ts";
+import type { MetadataOnly } from "./forms.ts";
 import type { Fate, ServeOptions } from "./serve.ts";
 
 const START_LIMIT_MS = 90_000;
@@ -22,6 +23,8 @@ export interface KubeClusterOptions {
   readonly historyLength?: number;
   /** How long a list waits for a version that is still to come. */
   readonly futureMs?: number;
+  /** What becomes of a wish for metadata alone; it is granted without. */
+  readonly metadataOnly?: MetadataOnly;
 }
 
 export interface NodeJson {

@@ -35,6 +35,8 @@ const broken: [keyof Flaws, RegExp][] = [
   ["versionNotRaised", /raises the version|in order/],
   ["bookmarkMissing", /bookmark/],
   ["specByStatus", /does not change the spec/],
+  ["metadataWithoutUid", /metadata alone/],
+  ["metadataWithoutAnnotations", /metadata alone/],
 ];
 test.each(broken)(
   "a double that is wrong in one thing does not hold the contract: %s",

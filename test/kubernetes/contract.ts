@@ -48,6 +48,9 @@ async function create(world: World, spec: object = {}): Promise<Json> {
   return (await admin.ask("GET", `${NODES}/${name}`)).json;
 }
 
+/** As flanneld asks for a watch. */
+const METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
 const version = (node: Json) => BigInt(node.metadata.resourceVersion);
 const annotations = (node: Json) => node.metadata.annotations ?? {};
 const condition = (node: Json, type: string) => node.status.conditions.find((each: Json) => each.type === type);
@@ -172,6 +175,67 @@ export const CLAUSES: Readonly<Record<string, Clause>> = {
     await create(world);
     const events = await world.admin.watch({ resourceVersion: "1" }, (all) => all.length > 0);
     expect(events[0]).toMatchObject({ type: "ERROR", object: { kind: "Status", reason: "Expired", code: 410 } });
+  },
+
+  "a watch of metadata alone tells them as they are, a deletion too, and nothing else of the Node": async (world) => {
+    const { metadata } = await create(world, { podCIDR: cidr() });
+    const { name } = metadata;
+    await world.admin.patch(name, { metadata: { annotations: { [`${PREFIX}public-ip`]: "192.0.2.1" } } });
+    const changed = (await world.admin.ask("GET", `${NODES}/${name}`)).json;
+    await world.admin.patch(name, { status: { conditions: [{ type: "Ready", status: "False", reason: "Test" }] } });
+    const beaten = (await world.admin.ask("GET", `${NODES}/${name}`)).json;
+    await world.admin.ask("DELETE", `${NODES}/${name}`);
+    const ours = (events: readonly Json[]) => events.filter(({ object }) => object.metadata?.name === name);
+    const query = { resourceVersion: metadata.resourceVersion };
+    const over = (all: readonly Json[]) => ours(all).some(({ type }) => type === "DELETED");
+    const events = ours(await world.admin.watch(query, over, METADATA_ONLY));
+    expect(events.map(({ type }) => type)).toEqual(["MODIFIED", "MODIFIED", "DELETED"]);
+    const objects = events.map(({ object }) => object);
+    for (const object of objects) {
+      expect(Object.keys(object).sort()).toEqual(["apiVersion", "kind", "metadata"]);
+      expect(object).toMatchObject({ kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1" });
+    }
+    expect(objects[0].metadata).toEqual(changed.metadata);
+    expect(objects[1].metadata).toEqual(beaten.metadata);
+    expect(objects[2].metadata).toMatchObject({ uid: metadata.uid, annotations: changed.metadata.annotations });
+    expect(version(objects[2])).toBeGreaterThan(version(beaten));
+  },
+
+  "a bookmark of such a watch has a version and no name": async (world) => {
+    const { metadata } = await create(world);
+    const query = { resourceVersion: "0", allowWatchBookmarks: "true", timeoutSeconds: "3" };
+    const told = (all: readonly Json[]) => all.some(({ type }) => type === "BOOKMARK");
+    const last = (await world.admin.watch(query, told, METADATA_ONLY)).at(-1);
+    expect(last).toMatchObject({ type: "BOOKMARK", object: { kind: "PartialObjectMetadata" } });
+    expect(last?.object.metadata.name).toBeUndefined();
+    expect(version(last?.object)).toBeGreaterThanOrEqual(version({ metadata }));
+  },
+
+  "such a watch from too long ago is told so by a Status": async (world) => {
+    await create(world);
+    const events = await world.admin.watch({ resourceVersion: "1" }, (all) => all.length > 0, METADATA_ONLY);
+    expect(events[0]).toMatchObject({ type: "ERROR", object: { kind: "Status", reason: "Expired", code: 410 } });
+  },
+
+  "the first form of Accept that the server has is taken, the best first; without any it is refused": async (world) => {
+    const { metadata } = await create(world);
+    const get = (accept: string, path = `/${metadata.name}`) =>
+      world.admin.ask("GET", `${NODES}${path}`, undefined, undefined, accept);
+    const kind = async (accept: string) => (await get(accept)).json.kind;
+    const partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    const unknown = "application/json;as=Nonsense;g=meta.k8s.io;v=v1";
+    expect(await kind(METADATA_ONLY)).toBe("PartialObjectMetadata");
+    expect(await kind(`application/json,${partial}`)).toBe("Node");
+    expect(await kind(`application/json;q=0.5,${partial}`)).toBe("PartialObjectMetadata");
+    expect(await kind(`${unknown},application/json`)).toBe("Node");
+    const refused = await get(unknown);
+    expect([refused.status, refused.json.kind, refused.json.reason]).toEqual([406, "Status", "NotAcceptable"]);
+    expect(refused.json.message).toMatch(/^only the following media types are accepted: application\/json, /);
+    const list = await get(partial, "");
+    expect([list.status, list.json.message]).toEqual([
+      406,
+      expect.stringMatching(/^you requested PartialObjectMetadata, but the requested object is a list/),
+    ]);
   },
 
   "a list from the future is refused, with the time to wait": async (world) => {

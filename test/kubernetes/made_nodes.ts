@@ -23,13 +23,15 @@ export function flannelAnnotations(n: number, prefix = "flannel.alpha.coreos.com
   };
 }
 
-/** Bytes of JSON that a node has without images. */
-const BARE_BYTES = 1_600;
-const IMAGE_BYTES = 210;
+/** Bytes of JSON that a node has without images and managedFields, and that those have. */
+const BARE_BYTES = 1_970;
+const MANAGED_BYTES = 1_840;
+const IMAGE_BYTES = 211;
 
-/** A Node as POST takes it, of about so many bytes. */
-export function madeNode(n: number, bytes = BARE_BYTES): object {
-  const images = Array.from({ length: Math.max(0, Math.round((bytes - BARE_BYTES) / IMAGE_BYTES)) }, (_, i) => ({
+/** A Node as POST takes it; one for which a size is given is as a server has it, with managedFields, and of about so many bytes. */
+export function madeNode(n: number, bytes?: number): object {
+  const forImages = bytes === undefined ? 0 : bytes - BARE_BYTES - MANAGED_BYTES;
+  const images = Array.from({ length: Math.max(0, Math.round(forImages / IMAGE_BYTES)) }, (_, i) => ({
     names: [
       `registry.example/team-${i}/a-program-of-some-kind@sha256:${`${i}`.padStart(64, "0123456789abcdef")}`,
       `registry.example/team-${i}/a-program-of-some-kind:v1.${i}.0`,
@@ -41,6 +43,7 @@ export function madeNode(n: number, bytes = BARE_BYTES): object {
       name: `made-${n}`,
       annotations: { ...flannelAnnotations(n), "node.alpha.kubernetes.io/ttl": "0" },
       labels: { "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": `made-${n}`, "kubernetes.io/os": "linux" },
+      ...(bytes !== undefined && { managedFields: managedFields(n) }),
     },
     spec: { podCIDR: madeSubnet(n), podCIDRs: [madeSubnet(n)] },
     status: {
@@ -61,6 +64,70 @@ export function madeNode(n: number, bytes = BARE_BYTES): object {
       images,
     },
   };
+}
+
+/** Who set what, as kube-apiserver keeps it: kubelet, kube-controller-manager, and flannel. */
+function managedFields(n: number): readonly object[] {
+  const none = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, {}]));
+  const written = (manager: string, fieldsV1: object, subresource?: string) => ({
+    manager,
+    operation: "Update",
+    apiVersion: "v1",
+    time: "2026-11-22T08:49:02Z",
+    fieldsType: "FieldsV1",
+    fieldsV1,
+    ...(subresource !== undefined && { subresource }),
+  });
+  const whole = none([
+    ".",
+    "f:lastHeartbeatTime",
+    "f:lastTransitionTime",
+    "f:message",
+    "f:reason",
+    "f:status",
+    "f:type",
+  ]);
+  const keyOf = (type: string) => `k:{"type":"${type}"}`;
+  const beating = ["DiskPressure", "MemoryPressure", "PIDPressure", "Ready"];
+  const labels = ["f:kubernetes.io/arch", "f:kubernetes.io/hostname", "f:kubernetes.io/os"];
+  return [
+    written("kubelet", {
+      "f:metadata": {
+        "f:annotations": none([".", "f:volumes.kubernetes.io/controller-managed-attach-detach"]),
+        "f:labels": none([".", "f:beta.kubernetes.io/arch", "f:beta.kubernetes.io/os", ...labels]),
+      },
+    }),
+    written("kube-controller-manager", {
+      "f:metadata": { "f:annotations": none(["f:node.alpha.kubernetes.io/ttl"]) },
+      "f:spec": { "f:podCIDR": {}, "f:podCIDRs": none([".", `v:"${madeSubnet(n)}"`]) },
+    }),
+    written(
+      "flanneld",
+      {
+        "f:metadata": { "f:annotations": none(Object.keys(flannelAnnotations(n)).map((name) => `f:${name}`)) },
+        "f:status": { "f:conditions": { [keyOf("NetworkUnavailable")]: whole } },
+      },
+      "status",
+    ),
+    written(
+      "kubelet",
+      {
+        "f:status": {
+          "f:conditions": Object.fromEntries(
+            beating.map((type) => [
+              keyOf(type),
+              type === "Ready"
+                ? none(["f:lastHeartbeatTime", "f:lastTransitionTime", "f:message", "f:reason", "f:status"])
+                : none(["f:lastHeartbeatTime"]),
+            ]),
+          ),
+          "f:images": {},
+          "f:nodeInfo": none(["f:bootID", "f:containerRuntimeVersion", "f:kernelVersion", "f:kubeletVersion"]),
+        },
+      },
+      "status",
+    ),
+  ];
 }
 
 /** What a kubelet patches when nothing has changed. */

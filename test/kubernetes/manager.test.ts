@@ -2,41 +2,28 @@
 // network is one for benchmarks (RFC 2544), which no cluster uses.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Address } from "../../src/ip/address.ts";
 import type { Prefix } from "../../src/ip/prefix.ts";
 import type { LeaseSet } from "../../src/lease/set.ts";
 import type { ClusterAccess } from "../../src/subnet/kubernetes/access.ts";
-import { KubeApi } from "../../src/subnet/kubernetes/api.ts";
 import { readKubeconfig } from "../../src/subnet/kubernetes/kubeconfig.ts";
-import { KubernetesManager } from "../../src/subnet/kubernetes/manager.ts";
-import { API_TIMING } from "../../src/subnet/kubernetes/transport.ts";
-import type { SubnetEvent } from "../../src/subnet/store_retry.ts";
 import { Caller, type Json, STRATEGIC } from "./caller.ts";
 import { Cluster } from "./contract.ts";
 import { Loopback } from "./loopback.ts";
+import { LIMIT_MS, Member } from "./member.ts";
 
 const { KUBECONFIG_UNDER_TEST } = process.env;
 const NODES = "/api/v1/nodes";
 const PREFIX = "flannel.alpha.coreos.com/";
 const NETWORK = "198.18.0.0/16" as Prefix;
-const LIMIT_MS = 10_000;
 
 let all: AsyncDisposableStack;
 let access: ClusterAccess;
 let cluster: Cluster;
-let configPath: string;
 /** No two runs on one cluster meet. */
 let third = Math.floor(Math.random() * 200);
 
 beforeAll(async () => {
   all = new AsyncDisposableStack();
-  const directory = mkdtempSync(join(tmpdir(), "flannel-manager-"));
-  all.defer(() => rmSync(directory, { recursive: true, force: true }));
-  configPath = join(directory, "net-conf.json");
-  writeFileSync(configPath, JSON.stringify({ Network: NETWORK, Backend: { Type: "vxlan" } }));
   if (KUBECONFIG_UNDER_TEST) access = readKubeconfig(KUBECONFIG_UNDER_TEST, process.env);
   else access = all.use(await Loopback.open()).access("admin-token");
   cluster = all.use(new Cluster(new Caller(access)));
@@ -59,52 +46,15 @@ const node = async (name: string): Promise<Json> => (await cluster.admin.ask("GE
 const condition = async (name: string): Promise<Json> =>
   (await node(name)).status.conditions?.find(({ type }: Json) => type === "NetworkUnavailable");
 
-class Member implements Disposable {
-  readonly name: string;
-  readonly manager: KubernetesManager;
-  readonly events: SubnetEvent[] = [];
-  readonly stop = new AbortController();
-
-  constructor(name: string) {
-    this.name = name;
-    this.manager = new KubernetesManager(new KubeApi(access, API_TIMING, "0.0.0"), {
-      nodeName: name,
-      annotationPrefix: PREFIX,
-      configPath,
-      setCondition: true,
-      onEvent: (event) => this.events.push(event),
-    });
-  }
-
-  async acquire(publicIp: string, mac = "02:00:00:00:00:01") {
-    const { signal } = this.stop;
-    const config = await this.manager.networkConfig();
-    const backendData = { ipv4: { VNI: 1, VtepMAC: mac } };
-    const attributes = { publicIp: { ipv4: publicIp as Address }, backendType: "vxlan", backendData };
-    return await this.manager.acquire(config, { attributes, previous: {} }, signal);
-  }
-
-  /** The first set that `fits`. */
-  async set(own: Awaited<ReturnType<Member["acquire"]>>, fits: (set: LeaseSet) => boolean): Promise<LeaseSet> {
-    const signal = AbortSignal.any([this.stop.signal, AbortSignal.timeout(LIMIT_MS)]);
-    const context = { networks: { ipv4: NETWORK }, own, hostAddresses: new Set<Address>() };
-    for await (const set of this.manager.leaseSets(context, signal)) if (fits(set)) return set;
-    throw new Error("there was no such set");
-  }
-
-  [Symbol.dispose](): void {
-    this.stop.abort(new Error("the test is over"));
-    this.manager[Symbol.dispose]();
-  }
-}
+const member = (name: string) => new Member(access, name, NETWORK);
 
 const has = (set: LeaseSet, key: string) => [...set.leases.keys()].some((each) => each === key);
 const keyOf = (subnet: string) => subnet.replace("/", "-");
 
 test("two nodes get their pod CIDRs, tell the cluster, and see each other come, change and go", async () => {
   const [first, second] = [nextSubnet(), nextSubnet()];
-  using a = new Member(await create(first));
-  using b = new Member(await create(second));
+  using a = member(await create(first));
+  using b = member(await create(second));
   const [ownA, ownB] = [await a.acquire("198.51.100.1"), await b.acquire("198.51.100.2")];
   expect([ownA.subnet.ipv4 as string, ownB.subnet.ipv4 as string]).toEqual([first, second]);
   await a.manager.ready(ownA, a.stop.signal);
@@ -123,17 +73,17 @@ test("two nodes get their pod CIDRs, tell the cluster, and see each other come, 
 
 test("what is there is not written again", async () => {
   const name = await create(nextSubnet());
-  using a = new Member(name);
+  using a = member(name);
   await a.acquire("198.51.100.1");
   const { resourceVersion } = (await node(name)).metadata;
-  using again = new Member(name);
+  using again = member(name);
   await again.acquire("198.51.100.1");
   expect((await node(name)).metadata.resourceVersion).toBe(resourceVersion);
 });
 
 test("a node without a pod CIDR waits for one, and does not say meanwhile that its network is there", async () => {
   const name = await create(undefined, [{ type: "NetworkUnavailable", status: "False", reason: "FlannelIsUp" }]);
-  using a = new Member(name);
+  using a = member(name);
   const acquiring = a.acquire("198.51.100.1");
   const end = performance.now() + LIMIT_MS;
   while ((await condition(name))?.status !== "True" && performance.now() < end) await Bun.sleep(20);
@@ -147,7 +97,7 @@ test("a node without a pod CIDR waits for one, and does not say meanwhile that i
 
 test("a pod CIDR outside the network is refused, and nothing is written", async () => {
   const name = await create("203.0.113.0/24");
-  using a = new Member(name);
+  using a = member(name);
   const told = await a.acquire("198.51.100.1").then(String, String);
   expect(told).toContain("its pod CIDR 203.0.113.0/24 is outside the network 198.18.0.0/16");
   expect((await node(name)).metadata.annotations?.[`${PREFIX}public-ip`]).toBeUndefined();
@@ -155,7 +105,7 @@ test("a pod CIDR outside the network is refused, and nothing is written", async 
 
 test("a Node that is made anew is lost, and acquired again", async () => {
   const name = await create(nextSubnet());
-  using a = new Member(name);
+  using a = member(name);
   const own = await a.acquire("198.51.100.1");
   const keeping = a.manager.keep(own, a.stop.signal);
   await cluster.admin.ask("DELETE", `${NODES}/${name}`);

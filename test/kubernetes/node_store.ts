@@ -30,6 +30,9 @@ export interface Flaws {
   readonly bookmarkMissing?: boolean;
   /** Status patches change spec as well. */
   readonly specByStatus?: boolean;
+  /** Metadata by themselves lack the uid. */
+  readonly metadataWithoutUid?: boolean;
+  readonly metadataWithoutAnnotations?: boolean;
 }
 
 export class NodeStore {
@@ -149,7 +152,7 @@ export class NodeStore {
     const object = {
       kind: "Node",
       apiVersion: "v1",
-      metadata: { ...metadata, resourceVersion: `${version}` },
+      metadata: inOrder({ ...metadata, resourceVersion: `${version}` }),
       spec,
       status,
     } as NodeObject;
@@ -181,6 +184,18 @@ function checkCidrs(
   if (cidrs(before) === cidrs(after) || (before.podCIDR === undefined && before.podCIDRs === undefined)) return;
   const message = `Node "${name}" is invalid: spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid`;
   throw new ApiFailure(422, "Invalid", message);
+}
+
+/** As kube-apiserver writes metadata (metav1.ObjectMeta); what is not listed comes between. */
+const FIRST = ["name", "uid", "resourceVersion", "creationTimestamp", "labels", "annotations"];
+const LAST = ["ownerReferences", "finalizers", "managedFields"];
+
+function inOrder(metadata: Readonly<Record<string, unknown>>): object {
+  const place = (name: string) => {
+    const first = FIRST.indexOf(name);
+    return first >= 0 ? first : FIRST.length + 1 + LAST.indexOf(name);
+  };
+  return Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => place(a) - place(b)));
 }
 
 function record(value: unknown): Record<string, unknown> {

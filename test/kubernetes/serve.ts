@@ -132,7 +132,7 @@ if (import.meta.main) {
         }
         const contentType = request.headers.get("content-type") ?? undefined;
         const question = { user: "admin", method: request.method, url: `${pathname}${search}`, contentType, body };
-        const answer = await administrators.answer({ ...question, userAgent: undefined });
+        const answer = await administrators.answer({ ...question, accept: undefined, userAgent: undefined });
         return answer.kind === "object" ? Response.json(answer.object, { status: answer.status }) : new Response();
       } catch (error) {
         const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));

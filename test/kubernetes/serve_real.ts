@@ -24,6 +24,8 @@ const RULES = [
 const RBAC = "/apis/rbac.authorization.k8s.io/v1";
 
 const options = JSON.parse(process.argv[2] ?? "{}") as ServeOptions;
+if (options.metadataOnly !== undefined && options.metadataOnly !== "granted")
+  throw new Error("a real API server cannot be told how to answer a request for metadata alone");
 const program = process.env.KUBE_APISERVER ?? "kube-apiserver";
 /** Goes with the cluster's own. */
 const directory = mkdtempSync(join(dirname(options.control), "server-"));
@@ -217,7 +219,8 @@ function askedOf(line: string): Asked {
     user: event.user.username,
     verb: event.verb,
     path: event.requestURI,
-    contentType: undefined,
+    contentType: undefined, // no audit event has headers
+    accept: undefined,
     userAgent: event.userAgent,
     body: event.requestObject === undefined ? "" : JSON.stringify(event.requestObject),
   };

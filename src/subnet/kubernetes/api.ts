@@ -19,10 +19,16 @@ export interface WatchEvent {
 /** Bytes of an answer that is read as a whole. */
 const MAX_ANSWER = 4 * 1024 * 1024;
 
+/** Objects of which only type and metadata are told (Kubernetes API concepts, "Metadata-only fetches"); whole ones from a server that does not know how. */
+const METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+const NOT_ACCEPTABLE = 406;
+
 export class KubeApi implements Disposable {
   readonly #access: ClusterAccess;
   readonly #transport: ApiTransport;
   readonly #userAgent: string;
+  /** Something on the way has refused METADATA_ONLY. */
+  #wholeWatch = false;
 
   constructor(access: ClusterAccess, timing: ApiTiming, version: string) {
     this.#access = access;
@@ -68,7 +74,10 @@ export class KubeApi implements Disposable {
     });
   }
 
-  /** Changes of Nodes after `version`, a batch for each piece that arrives; without status as for a list; ends when the server ends it, after about `seconds`. */
+  /**
+   * Changes of Nodes after `version`, a batch for each piece that arrives; ends when the server ends it, after about `seconds`. The Nodes have metadata alone,
+   * or are as in a list where the server does not know how.
+   */
   async *watchNodes(
     version: string,
     own: string,
@@ -81,19 +90,32 @@ export class KubeApi implements Disposable {
       timeoutSeconds: `${seconds}`,
       watch: "true",
     });
-    const answer = await this.#send({ method: "GET", path: `/api/v1/nodes?${query}`, headers: {} }, signal);
+    const answer = await this.#openWatch(`/api/v1/nodes?${query}`, signal);
     const lines = new JsonLines(nodeParser("object", own));
     const body = answer.body[Symbol.asyncIterator]();
     try {
       for (;;) {
         const { value, done } = await body.next();
         if (done) return;
-        const events = await this.#reading(async () => [...lines.take(value)].map(eventOf));
+        const events = lines.take(value).map(eventOf);
         if (events.length > 0) yield events;
       }
+    } catch (error) {
+      throw this.#unreadable(error);
     } finally {
       await body.return?.();
     }
+  }
+
+  async #openWatch(path: string, signal: AbortSignal): Promise<ApiAnswer> {
+    if (!this.#wholeWatch) {
+      const headers = { accept: METADATA_ONLY };
+      const answer = await this.#send({ method: "GET", path, headers }, signal, NOT_ACCEPTABLE);
+      if (answer.status !== NOT_ACCEPTABLE) return answer;
+      this.#wholeWatch = true;
+      await wholeText(answer);
+    }
+    return await this.#send({ method: "GET", path, headers: {} }, signal);
   }
 
   [Symbol.dispose](): void {
@@ -106,8 +128,8 @@ export class KubeApi implements Disposable {
     return await this.#reading(async () => JSON.parse(text) as unknown);
   }
 
-  /** The answer to a request that was granted. Credentials that the server no longer takes are asked for anew, once. */
-  async #send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
+  /** The answer to a request that was granted, or has the status `taken`. Credentials that the server no longer takes are asked for anew, once. */
+  async #send(request: ApiRequest, signal: AbortSignal, taken?: number): Promise<ApiAnswer> {
     for (let attempt = 1; ; attempt++) {
       const credentials = await this.#access.credentials.current(signal);
       const { token, username, password } = credentials;
@@ -120,7 +142,7 @@ export class KubeApi implements Disposable {
         ...request.headers,
       };
       const answer = await this.#transport.send({ ...request, headers }, signal);
-      if (answer.status >= 200 && answer.status < 300) return answer;
+      if ((answer.status >= 200 && answer.status < 300) || answer.status === taken) return answer;
       const text = await wholeText(answer).catch(() => "");
       if (answer.status === 401) {
         this.#access.credentials.refused();
@@ -150,10 +172,14 @@ export class KubeApi implements Disposable {
     try {
       return await read();
     } catch (error) {
-      if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
-      const text = `cannot read the answer of the API server at ${this.server}: ${error.message}`;
-      throw new StoreError("unreachable", this.server, text, { cause: error });
+      throw this.#unreadable(error);
     }
+  }
+
+  #unreadable(error: unknown): unknown {
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) return error;
+    const text = `cannot read the answer of the API server at ${this.server}: ${error.message}`;
+    return new StoreError("unreachable", this.server, text, { cause: error });
   }
 }
 

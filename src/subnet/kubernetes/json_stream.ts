@@ -50,18 +50,20 @@ export class JsonLines {
   }
 
   /** The values that are whole with this chunk. */
-  *take(chunk: Uint8Array): Generator<unknown, void, undefined> {
+  take(chunk: Uint8Array): unknown[] {
     const before = this.#pending.bytes.length;
     this.#pending.add(chunk);
     const { bytes } = this.#pending;
+    const values: unknown[] = [];
     let from = 0;
     let end = bytes.indexOf(NEWLINE, before);
     while (end >= 0) {
-      if (end > from) yield this.#parse(bytes.subarray(from, end));
+      if (end > from) values.push(this.#parse(bytes.subarray(from, end)));
       from = end + 1;
       end = bytes.indexOf(NEWLINE, from);
     }
     this.#pending.keepFrom(from);
+    return values;
   }
 }
 

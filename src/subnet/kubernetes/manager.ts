@@ -27,6 +27,7 @@ import { Claims } from "./claims.ts";
 import { readyCondition, waitingCondition } from "./condition.ts";
 import { type KubeNode, NodeReader, subnetsOf } from "./node.ts";
 import { NodeWatch } from "./node_watch.ts";
+import { isOlder } from "./resource_version.ts";
 import { type Wish, Wishes } from "./wishes.ts";
 
 export interface KubernetesOptions {
@@ -66,6 +67,8 @@ export class KubernetesManager implements SubnetManager {
   /** Our Node as it was last read or written (#know). */
   #own: KubeNode | undefined;
   readonly #wishes = new Wishes();
+  /** The last writing of our Node; never rejects. */
+  #writing: Promise<void> = Promise.resolve();
   /** Read on the way here and not used yet, once: later it may be hours old. */
   #fresh: KubeNode | undefined;
   /** What our annotations must say but for what an operator overwrites, since the lease was acquired. */
@@ -89,7 +92,8 @@ export class KubernetesManager implements SubnetManager {
       retry: this.#retry,
       random,
       watchSeconds,
-      notOlderThan: () => this.#own?.resourceVersion,
+      latest: () => this.#own,
+      written: () => this.#writing,
     });
   }
 
@@ -142,9 +146,7 @@ export class KubernetesManager implements SubnetManager {
 
   async ready(_own: Lease, signal: AbortSignal): Promise<void> {
     if (!this.#options.setCondition) return;
-    const { now = () => new Date(), nodeName } = this.#options;
-    const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);
-    this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+    await this.#sayReady(signal);
     this.#saidReady = true;
   }
 
@@ -290,8 +292,23 @@ export class KubernetesManager implements SubnetManager {
   async #publish(node: KubeNode, signal: AbortSignal): Promise<void> {
     const missing = this.#missing(node);
     if (!missing) return;
-    const patch = () => this.#api.patchStatus(this.#options.nodeName, { metadata: { annotations: missing } }, signal);
-    this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+    await this.#patch(() => ({ metadata: { annotations: missing } }), signal);
+  }
+
+  async #sayReady(signal: AbortSignal): Promise<void> {
+    const { now = () => new Date() } = this.#options;
+    await this.#patch(() => readyCondition(now()), signal);
+  }
+
+  /** Patches the status of our Node, for as long as it takes. */
+  async #patch(patch: () => object, signal: AbortSignal): Promise<void> {
+    const call = async () => this.#take(await this.#api.patchStatus(this.#options.nodeName, patch(), signal));
+    const patched = this.#retry.persist("patching this node", ["invalid"], call, signal);
+    this.#writing = patched.then(
+      () => {},
+      () => {},
+    );
+    await patched;
   }
 
   /** Somebody has changed what is ours to say, or overwrites it otherwise than before. */
@@ -305,9 +322,7 @@ export class KubernetesManager implements SubnetManager {
       }
       if (this.#saidReady && node.networkUnavailable === "True") {
         this.#options.onEvent({ kind: "restored", what: `the condition NetworkUnavailable of node ${node.name}` });
-        const { now = () => new Date(), nodeName } = this.#options;
-        const patch = () => this.#api.patchStatus(nodeName, readyCondition(now()), signal);
-        this.#take(await this.#retry.persist("patching this node", ["invalid"], patch, signal));
+        await this.#sayReady(signal);
       }
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -335,10 +350,4 @@ export class KubernetesManager implements SubnetManager {
 function sameSubnets(node: KubeNode, own: PerFamily<Prefix>): boolean {
   const subnets = subnetsOf(node);
   return typeof subnets !== "string" && familiesOf(own).every((family) => subnets[family] === own[family]);
-}
-
-/** Versions of one server are numbers that grow (since Kubernetes 1.35 by contract, before that in fact); others say nothing. */
-function isOlder(version: string, than: string): boolean {
-  const numbers = [version, than].every((text) => /^\d+$/.test(text));
-  return numbers && BigInt(version) < BigInt(than);
 }

@@ -10,6 +10,9 @@ const node = (name: string, annotations: object = {}) => ({
 });
 const without = ({ status: _, ...rest }: ReturnType<typeof node>) => rest;
 const event = (object: object) => ({ type: "MODIFIED", object });
+const NOTES = { managedFields: [{ manager: "a", fieldsV1: { "f:x": {} } }, { manager: "b" }] };
+const IDENTITY = { name: "a", uid: "u1", resourceVersion: "7" };
+const partial = (metadata: object) => event({ kind: "PartialObjectMetadata", metadata });
 
 const rows: [string, NodeAt, unknown, unknown][] = [
   ["a peer's head", "value", node("a"), without(node("a"))],
@@ -33,6 +36,37 @@ const rows: [string, NodeAt, unknown, unknown][] = [
     "value",
     { kind: "Node", status, ...without(node("a")) },
     { kind: "Node", status, ...without(node("a")) },
+  ],
+  [
+    "metadata without notes",
+    "object",
+    partial({ ...IDENTITY, annotations: { x: ',"managedFields":[' }, ...NOTES }),
+    partial({ ...IDENTITY, annotations: { x: ',"managedFields":[' } }),
+  ],
+  ["metadata that have none", "object", partial(IDENTITY), partial(IDENTITY)],
+  [
+    "metadata in another order: the whole",
+    "object",
+    partial({ annotations: {}, ...NOTES, ...IDENTITY }),
+    partial({ annotations: {}, ...NOTES, ...IDENTITY }),
+  ],
+  [
+    "metadata with something behind: the whole",
+    "object",
+    partial({ ...IDENTITY, ...NOTES, annotations: { x: "y" } }),
+    partial({ ...IDENTITY, ...NOTES, annotations: { x: "y" } }),
+  ],
+  [
+    "metadata with other objects behind: the whole",
+    "object",
+    partial({ name: "a", resourceVersion: "7", ...NOTES, uid: "u1", ownerReferences: [{}] }),
+    partial({ name: "a", resourceVersion: "7", ...NOTES, uid: "u1", ownerReferences: [{}] }),
+  ],
+  [
+    "a whole Node of a server that says nothing after its metadata",
+    "object",
+    event({ kind: "Node", metadata: { ...IDENTITY, ...NOTES } }),
+    event({ kind: "Node", metadata: { ...IDENTITY, ...NOTES } }),
   ],
   [
     "a bookmark",
