@@ -44,7 +44,6 @@ describe("three nodes", () => {
       variables: { ...Object.fromEntries(configs), WAIT_S: 300, REACH_S: 120 },
       timeLimitMs: LIMIT_MS,
     });
-    for (const f of ["cni-result", "status", "link", "subnets", "plan", "rules", "routes-host-gw-1", "log-1"])
   }, LIMIT_MS + 60_000);
 
   const lines = (name: string) => nodes.file(name).split("\n");
@@ -73,7 +72,7 @@ describe("three nodes", () => {
   test("vxlan: every pod reaches every other, and the device is as on any machine", () => {
     expect(nodes.said("vxlan")).toEqual(everyPing(FAMILIES));
     expect(nodes.file("link")).toMatch(
-      / mtu 1430 .* vxlan id 1 local 192\.168\.77\.1 dev eth0 .* dstport 8472 nolearning /,
+      / mtu 1450 .* vxlan id 1 local 192\.168\.77\.1 dev eth0 .* dstport 8472 nolearning /,
     );
     expect(nodes.file("status")).toContain('"phase": "ready"');
   });
@@ -98,7 +97,7 @@ describe("three nodes", () => {
 
   test("flannelctl sees every lease, and nothing to do", () => {
     for (const n of [1, 2, 3]) expect(nodes.file("subnets")).toContain(`192.168.77.${n}`);
-    expect(nodes.file("plan")).toContain("in sync");
+    expect(nodes.file("plan")).toContain("# nothing to do: ");
   });
 
   test.each([

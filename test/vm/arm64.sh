@@ -42,10 +42,11 @@ largest() {
   ping_pod "$1-largest" 1 2 ipv4 -M do -s $((mtu - 27))
 }
 
-# transfer SECTION FROM TO: a megabyte and more by TCP from pod to pod; whether it is the same there.
+# transfer SECTION FROM TO: a megabyte and more by TCP from pod to pod; whether it is the same there. busybox's nc ends the connection when its input does, so
+# that the receiver has one that never ends.
 transfer() {
   to=$(pod_address "$3" ipv4)
-  become_pod "$3" nc -l -p 7000 >/tmp/received &
+  become_pod "$3" nc -l -p 7000 <>/tmp/endless >/tmp/received &
   receiver=$!
   within $REACH_S listens "$3"
   in_pod "$2" dash -c "nc $to 7000 </tmp/sent"
@@ -91,6 +92,7 @@ rules_again() { rules | cmp -s - /tmp/rules; }
 if within $REACH_S rules_again; then say drift 'rules flushed: repaired'; else say drift "rules flushed: $(rules | diff /tmp/rules -)"; fi
 restart_under_streams loss
 
+mkfifo /tmp/endless
 dd if=/dev/urandom of=/tmp/sent bs=65536 count=20 2>/dev/null
 echo "$(uptime_s) host-gw"
 become host-gw "$HOST_GW"
@@ -102,11 +104,11 @@ echo "$(uptime_s) udp"
 become udp "$UDP"
 transfer transfer 1 2
 transfer transfer 3 1
-# In pieces.
-ping_pod udp-long 1 2 ipv4 -M dont -s 4000
-drift_stopped 'TUN device deleted' 1 'ip link delete flannel0'
-ping_pod udp-again 2 1 ipv4
 kill -QUIT "$(cat /run/flanneld-1)"
 wait_for 'counters' grep -q 'packetloop flannel0: sent packets' /out/log-1
+# In pieces.
+ping_pod udp-long 1 2 ipv4 -M dont -s 4000 -W 10
+drift_stopped 'TUN device deleted' 1 'ip link delete flannel0'
+ping_pod udp-again 2 1 ipv4
 each stop
 echo "$(uptime_s) end"

@@ -15,8 +15,11 @@ WAIT_S=${WAIT_S:-60}
 REACH_S=${REACH_S:-30}
 mkdir -p /out/said
 
-# say SECTION TEXT
-say() { echo "$2" >>"/out/said/$1"; echo "DEBUG $(uptime_s) $1 $2"; }
+# say SECTION TEXT: also to who watches.
+say() {
+  echo "$2" >>"/out/said/$1"
+  echo "$(uptime_s) $1: $2"
+}
 
 # By a clock that nobody steps.
 uptime_s() { cut -d. -f1 /proc/uptime; }

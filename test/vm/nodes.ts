@@ -96,12 +96,7 @@ export async function runNodes(options: NodesOptions): Promise<NodesResult> {
       timeLimitMs: options.timeLimitMs,
       onLine: process.env.VM_VERBOSE ? console.log : undefined,
     });
-    if (guest.status !== 0) {
-      const said = [...guest.files]
-        .filter(([name]) => name.startsWith("said/"))
-        .map(([name, text]) => `${name}:\n${text}`);
-      throw new Error(`${options.script}: exit ${guest.status}\n${guest.output}\n${said.join("\n")}`);
-    }
+    if (guest.status !== 0) throw new Error(`${options.script}: exit ${guest.status}\n${guest.output}`);
     return new NodesResult(guest);
   } finally {
     rmSync(directory, { recursive: true, force: true });
