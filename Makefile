@@ -4,6 +4,10 @@ MACHINE := $(shell uname -m)
 BUN := node_modules/@oven/bun-linux-$(MACHINE:x86_64=x64-baseline)/bin/bun
 BIOME := node_modules/@biomejs/cli-linux-$(subst aarch64,arm64,$(MACHINE:x86_64=x64))/biome
 TSC := $(BUN) node_modules/typescript/bin/tsc
+# What is built for: ARCH=arm64 or ARCH=amd64 makes executable and tarball of the other architecture, in a folder of their own.
+NATIVE := $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
+ARCH := $(NATIVE)
+OUT := dist$(if $(filter-out $(NATIVE),$(ARCH)),/$(ARCH))
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 SOURCES := $(shell find src -name '*.ts') package.json package-lock.json
 # Threads of their own, each an entry point of the build.
@@ -11,18 +15,34 @@ WORKERS := src/packet_loop/worker.ts
 # A root daemon must not run code that a bunfig.toml or .env of its current folder names.
 COMPILE := --compile --minify --bytecode --format=esm --splitting --no-compile-autoload-dotenv --no-compile-autoload-bunfig
 
-.PHONY: all build dist check format test test-unit test-vm test-long demo bench docs kubernetes image proto wasm tools test-tools bench-tools clean
+.PHONY: all build dist check format test test-unit test-vm test-arm64 test-long demo bench docs kubernetes image proto wasm tools test-tools bench-tools clean
 
 all: build
 
-build: dist/flanneld dist/flannelctl dist/flannel
+build: $(OUT)/flanneld $(OUT)/flannelctl $(OUT)/flannel
 
 dist/flanneld: $(SOURCES) node_modules/.installed
 	@mkdir -p dist
 	@$(BUN) build $(COMPILE) --outfile dist/flanneld.new src/main.ts $(WORKERS) >/dev/null && mv dist/flanneld.new dist/flanneld
 	@echo "built dist/flanneld ($$(du -h dist/flanneld | cut -f1))"
 
-dist/flannelctl dist/flannel: dist/flanneld
+# The same program, in the runtime of another architecture.
+dist/arm64/flanneld dist/amd64/flanneld: dist/%/flanneld: $(SOURCES) node_modules/.installed dist/runtime-%/bun
+	@mkdir -p dist/$*
+	@$(BUN) build $(COMPILE) --target=bun-linux-$(RUNTIME_$*) --compile-executable-path=dist/runtime-$*/bun --outfile $@.new src/main.ts $(WORKERS) >/dev/null && mv $@.new $@
+	@echo "built $@ ($$(du -h $@ | cut -f1))"
+
+RUNTIME_arm64 := arm64
+RUNTIME_amd64 := x64-baseline
+
+# By npm from the lock file, which holds its checksum; the packages of this machine stay as they are.
+dist/runtime-arm64/bun dist/runtime-amd64/bun: dist/runtime-%/bun: package.json package-lock.json
+	@echo "installing the runtime for $*"
+	@rm -rf dist/runtime-$*.new && mkdir -p dist/runtime-$*.new dist/runtime-$* && cp package.json package-lock.json dist/runtime-$*.new
+	@cd dist/runtime-$*.new && npm ci --silent --no-audit --no-fund --ignore-scripts --omit=dev --os=linux --libc=glibc --cpu=$(*:amd64=x64)
+	@mv dist/runtime-$*.new/node_modules/@oven/bun-linux-*/bin/bun $@ && rm -rf dist/runtime-$*.new && touch $@
+
+$(OUT)/flannelctl $(OUT)/flannel: $(OUT)/flanneld
 	@ln -sf flanneld $@
 
 node_modules/.installed: package.json package-lock.json
@@ -30,10 +50,10 @@ node_modules/.installed: package.json package-lock.json
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# dist/flannel-ts-VERSION-linux-ARCH.tar.gz: all that a host needs, with checksums.
+# flannel-ts-VERSION-linux-ARCH.tar.gz in dist, or in dist/ARCH for the other architecture: all that a host needs, with checksums.
 dist: build
-	@packaging/make-tarball.sh dist/flanneld dist $(VERSION) $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
-	@cat dist/SHA256SUMS
+	@packaging/make-tarball.sh $(OUT)/flanneld $(OUT) $(VERSION) $(ARCH)
+	@cat $(OUT)/SHA256SUMS
 
 # Formatter and linter, types, unit tests: seconds.
 check: node_modules/.installed
@@ -56,6 +76,12 @@ test: test-tools dist
 test-vm: test-tools build
 	@$(BUN) test/run.ts vm
 
+# flanneld for arm64 on an emulated machine: minutes.
+test-arm64: test-tools
+	@packaging/install-tools.sh qemu-system-aarch64
+	@$(MAKE) --no-print-directory dist ARCH=arm64
+	@$(BUN) test/run.ts arm64
+
 # Outages and silences at their true length: some ninety minutes.
 test-long: test-tools build
 	@$(BUN) test/run.ts long
@@ -75,10 +101,9 @@ kubernetes: node_modules/.installed
 	@mkdir -p packaging/kubernetes/base
 	@$(BUN) src/ctl/install/generate.ts
 
-# The image for Kubernetes, by podman, buildah or docker. For another architecture: ARCH=arm64 FLANNELD=path/of/its/flanneld.
+# The image for Kubernetes, by podman, buildah or docker. For another architecture: ARCH=arm64.
 IMAGE ?= flannel-ts:$(VERSION)
-ARCH ?= $(subst aarch64,arm64,$(MACHINE:x86_64=amd64))
-FLANNELD ?= dist/flanneld
+FLANNELD ?= $(OUT)/flanneld
 image: $(FLANNELD)
 	@packaging/kubernetes/make-image.sh $(FLANNELD) $(IMAGE) $(ARCH)
 

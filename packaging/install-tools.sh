@@ -51,6 +51,9 @@ package() {
     apt-get:qemu-system-x86_64 | pacman:qemu-system-x86_64) echo qemu-system-x86 ;;
     dnf:qemu-system-x86_64) echo qemu-system-x86-core ;;
     zypper:qemu-system-x86_64) echo qemu-x86 ;;
+    apt-get:qemu-system-aarch64) echo qemu-system-arm ;;
+    dnf:qemu-system-aarch64) echo qemu-system-aarch64-core ;;
+    zypper:qemu-system-aarch64) echo qemu-arm ;;
     *:nsenter | *:unshare | *:setpriv) echo util-linux ;;
     dnf:mount | zypper:mount | apk:mount | pacman:mount) echo util-linux ;;
     *) echo "$2" ;;

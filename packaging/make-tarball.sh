@@ -8,6 +8,7 @@ umask 022
 executable=$1 folder=$2 version=$3 arch=$4
 here=$(cd "$(dirname "$0")" && pwd)
 name=flannel-ts-$version-linux-$arch.tar.gz
+"$here/check-machine.sh" "$executable" "$arch"
 time=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || echo 0)}
 
 mkdir -p "$folder"

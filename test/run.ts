@@ -3,7 +3,7 @@
 //
 //   bun test/run.ts unit    beside the code, no privileges        bun test/run.ts all          with the real kernel, as root
 //   bun test/run.ts vm      only the virtual machines             bun test/run.ts kubernetes   the nodes' tests again, with Kubernetes as their store
-//   bun test/run.ts long    what takes half an hour, as root
+//   bun test/run.ts long    what takes half an hour, as root      bun test/run.ts arm64        flanneld for arm64, on an emulated machine
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,6 +31,7 @@ const SUITES: Readonly<Record<string, () => readonly Run[]>> = {
   all: () => [{ paths: ["src", "bench", "test"] }, withKubernetes()],
   kubernetes: () => [withKubernetes()],
   vm: () => [{ paths: ["test/vm"] }],
+  arm64: () => [{ paths: ["test/vm/arm64.long.ts"] }],
   long: () => [{ paths: ["test/long/etcd.long.ts", "test/long/kubernetes.long.ts"] }],
 };
 

@@ -4,6 +4,7 @@ set -eu
 
 executable=$1 image=$2 arch=$3
 here=$(cd "$(dirname "$0")" && pwd)
+"$here/../check-machine.sh" "$executable" "$arch"
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp -L "$executable" "$context/flanneld"

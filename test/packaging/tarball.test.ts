@@ -21,13 +21,14 @@ import { run } from "../kernel/linux_world.ts";
 
 const PACKAGING = join(import.meta.dir, "../../packaging");
 const SHELLS = ["dash", "bash", "busybox sh"];
-const TARBALL = "flannel-ts-1.2.3-linux-amd64.tar.gz";
+const ARCH = process.arch === "arm64" ? "arm64" : "amd64";
+const TARBALL = `flannel-ts-1.2.3-linux-${ARCH}.tar.gz`;
 
 let folder = "";
 let unpacked = "";
 
 function makeTarball(executable: string, output: string): void {
-  run(`SOURCE_DATE_EPOCH=1700000000 ${PACKAGING}/make-tarball.sh ${executable} ${output} 1.2.3 amd64`);
+  run(`SOURCE_DATE_EPOCH=1700000000 ${PACKAGING}/make-tarball.sh ${executable} ${output} 1.2.3 ${ARCH}`);
 }
 
 /** What systemd would start: the unit's line with its variables, in an environment that holds nothing else. */

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Image, STATUS, writeImage } from "./image.ts";
 import { openKernel } from "./kernel.ts";
+import { MACHINES, NATIVE } from "./machine.ts";
 
 export interface GuestOptions extends Image {
   readonly timeLimitMs: number;
@@ -36,7 +37,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
   const directory = mkdtempSync(join(tmpdir(), "flannel-vm-"));
   const path = (name: string) => join(directory, name);
   try {
-    const kernel = openKernel();
+    const kernel = openKernel(options.architecture ?? NATIVE);
     writeImage(path("initramfs"), kernel, options);
     const command = qemu(options, kernel.image, path);
     const child = Bun.spawn([...command], { stdin: "ignore", stdout: "pipe", stderr: Bun.file(path("errors")) });
@@ -66,18 +67,19 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
 }
 
 function qemu(options: GuestOptions, image: string, path: (name: string) => string): readonly string[] {
-  const { memoryMib = 1024, processors = 1, forwards = {} } = options;
+  const { architecture = NATIVE, memoryMib = 1024, processors = 1, forwards = {} } = options;
+  const machine = MACHINES[architecture];
   // The option's parts are separated by commas; a server's program is started for each connection.
   const forward = ([guest, here]: [string, string]) =>
     `,guestfwd=tcp:${guest}-cmd:busybox nc ${here.replace(/:(\d+)$/, " $1")}`;
   const network = Object.entries(forwards).map(forward).join("");
   return [
     // A guest must not outlive the test that was killed.
-    ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"],
+    ...["setpriv", "--pdeathsig", "KILL", ...machine.qemu],
     ...["-m", `${memoryMib}`, "-smp", `${processors}`, "-nodefaults", "-display", "none", "-no-reboot"],
     ...["-kernel", image, "-initrd", path("initramfs")],
-    ...["-append", "console=ttyS0 panic=-1 quiet"],
-    ...["-serial", `file:${path("console")}`, "-serial", "stdio", "-serial", `file:${path("out.tar")}`],
+    ...["-append", `console=${machine.devices.console} panic=-1 quiet`],
+    ...machine.ports({ console: path("console"), out: path("out.tar") }),
     ...(network === "" ? [] : ["-netdev", `user,id=n,restrict=on,ipv6=off${network}`]),
     ...(network === "" ? [] : ["-device", "virtio-net-pci,netdev=n,romfile="]),
   ];

@@ -1,12 +1,15 @@
-// What a guest starts from: an initramfs with busybox, programs of this machine with the libraries that ldd(1) names, kernel modules, and an init that runs
-// one script. Of the serial ports, the first is the kernel's console, the second has what the script says, the third takes what it leaves in /out.
+// What a guest starts from: an initramfs with busybox, programs (userland.ts) with their libraries, kernel modules, and an init that runs one script. Of the
+// serial ports, the first is the kernel's console, the second has what the script says, the third takes what it leaves in /out.
 
-import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Entry, writeArchive } from "./archive.ts";
 import { type Kernel, moduleFiles } from "./kernel.ts";
+import { type Architecture, MACHINES, type Machine, NATIVE } from "./machine.ts";
+import { openUserland } from "./userland.ts";
 
 export interface Image {
+  /** This machine's, unless it is said. */
+  readonly architecture?: Architecture;
   /** Run by dash, which stops at the first command that fails. (busybox's shell would take its own ip and ping before any other.) */
   readonly script: string;
   /** By name in PATH or by path; in the guest they are in PATH by their file's name. */
@@ -20,7 +23,7 @@ export interface Image {
 /** The line that ends what the script says. */
 export const STATUS = /^exit status (\d+)$/m;
 
-const init = (modules: readonly string[]) => `#!/bin/busybox sh
+const init = ({ said, out }: Machine["devices"], modules: readonly string[]) => `#!/bin/busybox sh
 export PATH=/programs:/bin HOME=/
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /out
 /bin/busybox --install -s /bin
@@ -29,23 +32,24 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
-stty -F /dev/ttyS1 raw -echo
-stty -F /dev/ttyS2 raw -echo
+stty -F /dev/${said} raw -echo
+stty -F /dev/${out} raw -echo
 ip link set lo up
 {
   modprobe -a ${modules.join(" ")} && dash -eu /script
   echo "exit status $?"
-} < /dev/null > /dev/ttyS1 2>&1
-tar -cf /dev/ttyS2 -C /out .
+} < /dev/null > /dev/${said} 2>&1
+tar -cf /dev/${out} -C /out .
 sync
 poweroff -f
 `;
 
 /** Writes the initramfs to `path`. */
 export function writeImage(path: string, kernel: Kernel, image: Image): void {
-  const { script, programs = [], modules = [], files = {} } = image;
+  const { architecture = NATIVE, script, programs = [], modules = [], files = {} } = image;
+  const userland = openUserland(architecture);
   const entries = new Map<string, Entry>([
-    ["/init", { kind: "text", text: init(modules), executable: true }],
+    ["/init", { kind: "text", text: init(MACHINES[architecture].devices, modules), executable: true }],
     ["/etc/hosts", { kind: "text", text: "127.0.0.1 localhost\n" }],
     ["/etc/passwd", { kind: "text", text: "root:x:0:0:root:/:/bin/sh\n" }],
     ["/etc/group", { kind: "text", text: "root:x:0:\n" }],
@@ -57,24 +61,14 @@ export function writeImage(path: string, kernel: Kernel, image: Image): void {
     entries.set(`${moduleDirectory}/${file}`, { kind: "copy", source: `${kernel.modules}/${file}` });
   }
   const add = (directory: string, program: string) => {
-    const source = find(program);
+    const source = userland.find(program);
     entries.set(`${directory}/${program.split("/").at(-1)}`, { kind: "copy", source, executable: true });
-    for (const library of libraries(source)) entries.set(library, { kind: "copy", source: library, executable: true });
+    for (const [to, library] of userland.libraries(source)) {
+      entries.set(to, { kind: "copy", source: library, executable: true });
+    }
   };
   add("/bin", "busybox");
   for (const program of ["dash", ...programs]) add("/programs", program);
   for (const [to, source] of Object.entries(files)) entries.set(to, { kind: "copy", source: resolve(source) });
   writeArchive(path, entries);
-}
-
-function find(program: string): string {
-  const path = program.includes("/") ? program : Bun.which(program);
-  if (!path) throw new Error(`cannot find the program ${program} in PATH`);
-  return realpathSync(path);
-}
-
-/** Absolute paths as the loader asks for them; none of a static program. */
-function libraries(program: string): readonly string[] {
-  const text = Bun.spawnSync(["ldd", program]).stdout.toString();
-  return [...text.matchAll(/(?:=> |^\s)(\/\S+) \(0x/gm)].map(([, path]) => path ?? "");
 }

@@ -1,14 +1,13 @@
 // A Linux kernel for guests, with modules that the machine's own kernel may lack: Debian's for clouds, which knows virtio and boots in seconds. Its package
 // is unpacked, not installed, into a cache directory named after the package's version; depmod's work is done there, since packages come without it.
 //
-// VM_KERNEL names a directory laid out like that instead (boot/vmlinuz-RELEASE, lib/modules/RELEASE with modules.dep), for machines without apt.
+// VM_KERNEL (VM_KERNEL_ARM64) names a directory laid out like that instead (boot/vmlinuz-RELEASE, lib/modules/RELEASE with modules.dep), for machines without apt.
 
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-
-const PACKAGE = "linux-image-cloud-amd64";
-export const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "flannel-ts-vm");
+import { Apt, archivesIn, makeDirectory } from "./apt.ts";
+import { CACHE, command } from "./cache.ts";
+import { type Architecture, MACHINES, NATIVE } from "./machine.ts";
 
 export interface Kernel {
   /** "6.1.0-56-cloud-amd64", as uname(1) tells in the guest. */
@@ -18,8 +17,8 @@ export interface Kernel {
   readonly modules: string;
 }
 
-export function openKernel(): Kernel {
-  return kernelIn(process.env.VM_KERNEL ?? unpacked());
+export function openKernel(architecture: Architecture): Kernel {
+  return kernelIn(process.env[MACHINES[architecture].kernelVariable] ?? unpacked(architecture));
 }
 
 /** The module files that these modules need, themselves included, below `kernel.modules`; nothing for what is built in. */
@@ -58,40 +57,49 @@ function kernelIn(root: string): Kernel {
 }
 
 /** The directory of the unpacked package; downloads it when this version is not there. */
-function unpacked(): string {
-  if (process.arch !== "x64" || !Bun.which("apt-get")) {
+function unpacked(architecture: Architecture): string {
+  const { kernelPackage, kernelVariable } = MACHINES[architecture];
+  if (!Bun.which("apt-get")) {
     throw new Error(
-      `cannot get ${PACKAGE}: it takes an x86-64 machine with apt-get; or name an unpacked kernel by VM_KERNEL`,
+      `cannot get ${kernelPackage}: it takes a machine with apt-get; or name an unpacked kernel by ${kernelVariable}`,
     );
   }
-  if (Bun.spawnSync(["apt-cache", "show", PACKAGE]).exitCode !== 0) command(["apt-get", "update"]);
-  const name = /^Depends: (linux-image-\S+)/m.exec(command(["apt-cache", "show", "--no-all-versions", PACKAGE]))?.[1];
-  const shown = name && command(["apt-cache", "show", "--no-all-versions", name]);
-  const version = /^Version: (\S+)/m.exec(shown ?? "")?.[1];
-  if (!name || !version) throw new Error(`cannot tell the version of ${PACKAGE}: apt-cache says "${shown}"`);
-  const directory = join(CACHE, `${name}_${version}`);
-  if (!existsSync(directory)) unpack(name, directory);
+  const run = aptOf(architecture);
+  if (!has(run, kernelPackage)) run(["apt-get", "update"]);
+  const found = versionOf(run, kernelPackage);
+  if (existsSync(found.directory)) return found.directory;
+  if (architecture !== NATIVE) run(["apt-get", "update"]);
+  const { name, directory } = versionOf(run, kernelPackage);
+  makeDirectory(directory, (work, root) => {
+    run(["apt-get", "-oAPT::Sandbox::User=root", "download", name], work);
+    for (const archive of archivesIn(work)) command(["dpkg-deb", "-x", join(work, archive), root]);
+    for (const release of readdirSync(join(root, "lib/modules"))) command(["busybox", "depmod", "-b", root, release]);
+  });
   return directory;
 }
 
-/** Under another name first: an interrupted one must not look whole. */
-function unpack(name: string, directory: string): void {
-  mkdirSync(CACHE, { recursive: true });
-  const work = mkdtempSync(join(CACHE, "new-"));
+type Run = (words: readonly string[], cwd?: string) => string;
+
+/** This machine's own apt where it has what is wanted. */
+function aptOf(architecture: Architecture): Run {
+  if (architecture === NATIVE) return command;
+  const apt = new Apt(architecture);
+  return (words, cwd) => apt.run(words, cwd);
+}
+
+function has(run: Run, name: string): boolean {
   try {
-    command(["apt-get", "-o", "APT::Sandbox::User=root", "download", name], work);
-    const [archive = ""] = readdirSync(work);
-    const root = join(work, "root");
-    command(["dpkg-deb", "-x", join(work, archive), root]);
-    for (const release of readdirSync(join(root, "lib/modules"))) command(["busybox", "depmod", "-b", root, release]);
-    renameSync(root, directory);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
+    return run(["apt-cache", "show", name]) !== "";
+  } catch {
+    return false;
   }
 }
 
-export function command(words: readonly string[], cwd?: string): string {
-  const { exitCode, stdout, stderr } = Bun.spawnSync([...words], cwd === undefined ? {} : { cwd });
-  if (exitCode !== 0) throw new Error(`${words.join(" ")}: exit ${exitCode}: ${stderr}`);
-  return stdout.toString();
+function versionOf(run: Run, kernelPackage: string): { readonly name: string; readonly directory: string } {
+  const show = (name: string) => run(["apt-cache", "show", "--no-all-versions", name]);
+  const name = /^Depends: (linux-image-\S+)/m.exec(show(kernelPackage))?.[1];
+  const shown = name && show(name);
+  const version = /^Version: (\S+)/m.exec(shown ?? "")?.[1];
+  if (!name || !version) throw new Error(`cannot tell the version of ${kernelPackage}: apt-cache says "${shown}"`);
+  return { name, directory: join(CACHE, `${name}_${version}`) };
 }

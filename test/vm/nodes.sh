@@ -7,14 +7,19 @@
 # STORE_FLAGS  how each flanneld is told of the store
 # ETCD         1: the store is an etcd in here, on $SWITCH
 # CONFIG       the network configuration that etcd gets; the embedded store has it already
+# WAIT_S       what is waited for at most, when nothing goes on without it (60)
+# REACH_S      and when it does (30)
 
 SWITCH=192.168.77.254
-WAIT_S=60
-REACH_S=30
+WAIT_S=${WAIT_S:-60}
+REACH_S=${REACH_S:-30}
 mkdir -p /out/said
 
-# say SECTION TEXT
-say() { echo "$2" >>"/out/said/$1"; }
+# say SECTION TEXT: also to who watches.
+say() {
+  echo "$2" >>"/out/said/$1"
+  echo "$(uptime_s) $1: $2"
+}
 
 # By a clock that nobody steps.
 uptime_s() { cut -d. -f1 /proc/uptime; }

@@ -9,8 +9,13 @@ import type { Family } from "../../src/ip/family.ts";
 import { FLANNELD } from "../e2e/nodes.ts";
 import { Store } from "../e2e/store.ts";
 import { type GuestResult, runGuest } from "./guest.ts";
+import { type Architecture, NATIVE } from "./machine.ts";
 
 export interface NodesOptions {
+  /** This machine's, unless it is said. */
+  readonly architecture?: Architecture;
+  /** Of that architecture. */
+  readonly flanneld?: string;
   /** Path of the script. */
   readonly script: string;
   /** The network configuration that the store begins with. */
@@ -65,6 +70,7 @@ export class NodesResult {
 
 /** Runs the script; throws with what it said when it cannot go on. */
 export async function runNodes(options: NodesOptions): Promise<NodesResult> {
+  const { architecture = NATIVE, flanneld = FLANNELD } = options;
   const { config, nodes = 3, families = ["ipv4", "ipv6"], etcd = false, memoryMib = 2048 } = options;
   const directory = mkdtempSync(join(tmpdir(), "flannel-nodes-"));
   try {
@@ -83,8 +89,9 @@ export async function runNodes(options: NodesOptions): Promise<NodesResult> {
     const text = (path: string) => readFileSync(path, "utf8");
     const assignments = Object.entries(variables).map(([name, value]) => `${name}='${value}'\n`);
     const own = ["nodes.sh", "wire.sh"].map((name) => text(join(import.meta.dir, name)));
-    const programs = ["ip", "bridge", "nsenter", "unshare", "ping", "sysctl", "tcpdump", "ethtool", "date", FLANNELD];
+    const programs = ["ip", "bridge", "nsenter", "unshare", "ping", "sysctl", "tcpdump", "ethtool", "date", flanneld];
     const guest = await runGuest({
+      architecture,
       script: [...assignments, ...own, text(options.script)].join(""),
       programs: [...programs, ...(etcd ? ["etcd", "etcdctl"] : []), ...(options.programs ?? [])],
       modules: ["bridge", "veth", "af_packet", ...(options.modules ?? [])],

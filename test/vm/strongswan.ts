@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { CACHE, command } from "./kernel.ts";
+import { CACHE, command } from "./cache.ts";
 
 const PACKAGES = [
   "strongswan-charon",
