@@ -9,7 +9,9 @@ import { type Architecture, MACHINES, NATIVE } from "./machine.ts";
 
 const PACKAGES = [
   "busybox-static",
+  "coreutils",
   "dash",
+  "ethtool",
   "iproute2",
   "iputils-ping",
   "nftables",
