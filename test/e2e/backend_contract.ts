@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import type { Family } from "../../src/ip/family.ts";
 import { becomes } from "./becomes.ts";
 import type { Flanneld } from "./flanneld.ts";
-import { type Node, Underlay } from "./nodes.ts";
+import { type Node, Underlay, type UnderlayOptions } from "./nodes.ts";
 import { Pod } from "./pod.ts";
 import { until } from "./program.ts";
 import { leaseKey } from "./store.ts";
@@ -54,11 +54,12 @@ export class PodNetwork implements AsyncDisposable {
 
   /** `started`: how many of the nodes run from the beginning. */
   static async open(
-    backend: Pick<BackendCase, "config" | "families" | "flags"> & { readonly router?: boolean },
+    backend: Pick<BackendCase, "config" | "families" | "flags"> & Pick<UnderlayOptions, "router" | "only">,
     started = NODES,
     nodes = NODES,
   ): Promise<PodNetwork> {
-    const underlay = await Underlay.open({ nodes, config: backend.config, router: backend.router ?? false });
+    const { config, router = false, only } = backend;
+    const underlay = await Underlay.open({ nodes, config, router, ...(only && { only }) });
     const network = new PodNetwork(underlay, backend);
     try {
       await Promise.all(underlay.nodes.slice(0, started).map((node) => network.start(node)));

@@ -28,8 +28,9 @@ backendContract({
   restartLoss: 1_000,
 });
 
-async function twoNodes(config: object = UDP) {
-  const network = await PodNetwork.open({ ...IPV4, config }, 2);
+/** `store`: of any kind, or the one that needs no network of the nodes'. */
+async function twoNodes(config: object = UDP, store: "any" | "embedded" = "any") {
+  const network = await PodNetwork.open({ ...IPV4, config, ...(store === "embedded" && { only: store }) }, 2);
   const [a, b] = network.nodes;
   if (!a || !b) throw new RangeError("There are two nodes");
   await network.allReach();
@@ -213,7 +214,7 @@ test(
 test(
   "udp: at rest its threads use no processor",
   async () => {
-    await using two = await twoNodes();
+    await using two = await twoNodes(UDP, "embedded");
     const { pid } = two.network.flanneld(two.a);
     await Bun.sleep(AT_REST_MS);
     const [before, from] = [processorNs(pid), performance.now()];
@@ -347,7 +348,7 @@ test(
 test(
   "udp: an interface that sends nothing any more is no loop that hangs: it drops, counts and receives, and goes on once the interface does",
   async () => {
-    await using two = await twoNodes();
+    await using two = await twoNodes(UDP, "embedded");
     const { a, b, network } = two;
     const flanneld = network.flanneld(a);
     // A kilobit a second, and room for more than the socket's buffer holds.
