@@ -84,3 +84,22 @@ export const conflict = (name: string) =>
     `Operation cannot be fulfilled on nodes "${name}": the object has been modified; please apply your changes to the latest version and try again`,
     { name, kind: "nodes" },
   );
+
+const NO_INFO = Object.fromEntries(
+  [
+    ...["machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"],
+    ...["kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture"],
+  ].map((name) => [name, ""]),
+);
+
+/** The Node in a BOOKMARK: empty but for its version. */
+export function bookmark(version: number, annotations?: object): object {
+  const metadata = { resourceVersion: `${version}`, ...(annotations && { annotations }) };
+  return {
+    kind: "Node",
+    apiVersion: "v1",
+    metadata,
+    spec: {},
+    status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } }, nodeInfo: NO_INFO },
+  };
+}

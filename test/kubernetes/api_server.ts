@@ -11,6 +11,7 @@ import {
 import type { TLSSocket } from "node:tls";
 import {
   ApiFailure,
+  bookmark,
   expired,
   forbidden,
   notFound,
@@ -363,24 +364,6 @@ function versionOf(text: string | null): number | undefined {
   if (text === null || text === "") return undefined;
   if (/^\d+$/.test(text)) return Number(text);
   throw new ApiFailure(400, "BadRequest", `resourceVersion: Invalid value: "${text}": invalid resource version`);
-}
-
-const NO_INFO = Object.fromEntries(
-  [
-    ...["machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"],
-    ...["kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture"],
-  ].map((name) => [name, ""]),
-);
-
-function bookmark(version: number, annotations?: object): object {
-  const metadata = { resourceVersion: `${version}`, ...(annotations && { annotations }) };
-  return {
-    kind: "Node",
-    apiVersion: "v1",
-    metadata,
-    spec: {},
-    status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } }, nodeInfo: NO_INFO },
-  };
 }
 
 function headers(): Record<string, string> {

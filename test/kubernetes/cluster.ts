@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CertificateDirectory } from "../etcd/certificates.ts";
 import type { Asked } from "./api_server.ts";
+import type { Fate } from "./fate.ts";
 import type { MetadataOnly } from "./forms.ts";
-import type { Fate, ServeOptions } from "./serve.ts";
+import type { ServeOptions } from "./serve.ts";
 
 const START_LIMIT_MS = 90_000;
 /** KUBE_APISERVER names a real kube-apiserver, for the same tests. */

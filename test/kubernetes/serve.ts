@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { ApiFailure } from "./answers.ts";
 import { ApiServer, type ApiServerOptions, type Asked, openGate } from "./api_server.ts";
+import { type Fates, heartbeats, serveControl, untilDue } from "./control.ts";
 import { heartbeat, madeNode } from "./made_nodes.ts";
 import { NodeStore } from "./node_store.ts";
 
@@ -15,31 +16,6 @@ export interface ServeOptions extends Omit<ApiServerOptions, "certificate" | "ke
   readonly clientCaFile: string;
   readonly control: string;
 }
-
-/** What a test can do to the cluster. */
-export interface Fate {
-  /** Server i ends: all at once, or as one that is asked to. */
-  readonly stop: { readonly server: number; readonly crash: boolean };
-  readonly start: { readonly server: number };
-  /** The history of changes is forgotten. */
-  readonly compact: object;
-  /** As etcd after a backup was read back: what is there stays, versions begin again at `version`, and watches break. */
-  readonly restore: { readonly version: number };
-  readonly endWatches: object;
-  /** Requests of these verbs are refused to flannel. */
-  readonly forbid: { readonly verbs: readonly string[] };
-  readonly overload: { readonly code: number };
-  /** These tokens hold from now on, and no others. */
-  readonly tokens: Readonly<Record<string, string>>;
-  /** Nodes made-FROM and so on, of so many bytes each, spread over so many milliseconds. */
-  readonly fill: { readonly from: number; readonly count: number; readonly bytes: number; readonly overMs: number };
-  /** Nodes made-FROM and so on report that they are well, each once in `everyMs`; 0 ends it. */
-  readonly heartbeats: { readonly from: number; readonly count: number; readonly everyMs: number };
-  /** The requests since the last time this was asked. */
-  readonly asked: object;
-}
-
-const TICK_MS = 10;
 
 if (import.meta.main) {
   const options = JSON.parse(process.argv[2] ?? "{}") as ServeOptions;
@@ -68,9 +44,8 @@ if (import.meta.main) {
     certificate: readFileSync(options.certFile, "utf8"),
     key: readFileSync(options.keyFile, "utf8"),
   });
-  let beating: ReturnType<typeof setInterval> | undefined;
 
-  const fate: { readonly [Word in keyof Fate]: (how: Fate[Word]) => unknown } = {
+  const fate: Fates = {
     stop: async ({ server, crash }) => {
       if (crash) servers[server]?.crash();
       else await servers[server]?.[Symbol.asyncDispose]();
@@ -97,49 +72,30 @@ if (import.meta.main) {
     tokens: (tokens) => {
       gate.tokens = new Map(Object.entries(tokens));
     },
-    fill: async ({ from, count, bytes, overMs }) => {
+    fill: async (how) => {
       const begun = performance.now();
-      for (let i = 0; i < count; i++) {
-        const aheadMs = (overMs * i) / count - (performance.now() - begun);
-        if (aheadMs > 1) await Bun.sleep(aheadMs);
-        store.create(madeNode(from + i, bytes) as Record<string, unknown>);
+      for (let i = 0; i < how.count; i++) {
+        await untilDue(i, how, begun);
+        store.create(madeNode(how.from + i, how.bytes) as Record<string, unknown>);
       }
     },
-    heartbeats: ({ from, count, everyMs }) => {
-      clearInterval(beating);
-      if (everyMs === 0) return;
-      const begun = performance.now();
-      let beaten = 0;
-      beating = setInterval(() => {
-        const due = ((performance.now() - begun) / everyMs) * count;
-        for (; beaten < due; beaten++) store.patch(`made-${from + (beaten % count)}`, "strategic", heartbeat(), true);
-      }, TICK_MS);
-    },
+    heartbeats: heartbeats((n) => store.patch(`made-${n}`, "strategic", heartbeat(), true)),
     asked: () => asked.splice(0),
   };
 
-  Bun.serve({
-    unix: options.control,
-    async fetch(request) {
-      const { pathname, search } = new URL(request.url);
-      const body = await request.text();
-      const word = /^\/double\/(\w+)$/.exec(pathname)?.[1];
-      try {
-        if (word !== undefined) {
-          const act = fate[word as keyof Fate] as ((how: unknown) => unknown) | undefined;
-          if (!act) return new Response(`There is no ${word}`, { status: 404 });
-          return Response.json((await act(JSON.parse(body))) ?? {});
-        }
-        const contentType = request.headers.get("content-type") ?? undefined;
-        const question = { user: "admin", method: request.method, url: `${pathname}${search}`, contentType, body };
-        const answer = await administrators.answer({ ...question, accept: undefined, userAgent: undefined });
-        return answer.kind === "object" ? Response.json(answer.object, { status: answer.status }) : new Response();
-      } catch (error) {
-        const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));
-        return Response.json(failure.status, { status: failure.code });
-      }
+  serveControl(
+    options.control,
+    fate,
+    async ({ method, path, contentType, body }) => {
+      const question = { user: "admin", method, url: path, contentType, body };
+      const answer = await administrators.answer({ ...question, accept: undefined, userAgent: undefined });
+      return answer.kind === "object" ? Response.json(answer.object, { status: answer.status }) : new Response();
     },
-  });
+    (error) => {
+      const failure = error instanceof ApiFailure ? error : new ApiFailure(500, "InternalError", String(error));
+      return Response.json(failure.status, { status: failure.code });
+    },
+  );
   process.on("SIGTERM", () => process.exit(0));
   process.stdout.write("listening\n");
 }

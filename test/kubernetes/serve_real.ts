@@ -5,12 +5,12 @@ import { mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Asked } from "./api_server.ts";
+import { type Fates, heartbeats, serveControl, untilDue } from "./control.ts";
 import { heartbeat, madeNode } from "./made_nodes.ts";
-import type { Fate, ServeOptions } from "./serve.ts";
+import type { ServeOptions } from "./serve.ts";
 
 const READY_LIMIT_MS = 60_000;
 const POLL_MS = 50;
-const TICK_MS = 10;
 /** Requests under way at a time when many nodes are made. */
 const PARALLEL = 16;
 const ADMIN = "admin-token";
@@ -152,10 +152,9 @@ const unknown = (word: string) => (): never => {
   throw new Error(`a real API server is not given the fate ${word} here`);
 };
 
-let beating: ReturnType<typeof setInterval> | undefined;
 let audited = 0;
 
-const fate: { readonly [Word in keyof Fate]: (how: Fate[Word]) => unknown } = {
+const fate: Fates = {
   stop: async ({ server, crash }) => {
     servers[server]?.kill(crash ? "SIGKILL" : "SIGTERM");
     await servers[server]?.exited;
@@ -170,31 +169,20 @@ const fate: { readonly [Word in keyof Fate]: (how: Fate[Word]) => unknown } = {
     const body = JSON.stringify({ rules: rules.filter((rule) => rule.verbs.length > 0) });
     await ask("PATCH", `${RBAC}/clusterroles/flannel`, body, "application/merge-patch+json");
   },
-  fill: async ({ from, count, bytes, overMs }) => {
+  fill: async (how) => {
     const begun = performance.now();
-    const numbers = Array.from({ length: count }, (_, i) => i);
+    const numbers = Array.from({ length: how.count }, (_, i) => i);
     const worker = async () => {
       for (let i = numbers.shift(); i !== undefined; i = numbers.shift()) {
-        const aheadMs = (overMs * i) / count - (performance.now() - begun);
-        if (aheadMs > 1) await Bun.sleep(aheadMs);
-        await make("/api/v1/nodes", { apiVersion: "v1", kind: "Node", ...madeNode(from + i, bytes) });
+        await untilDue(i, how, begun);
+        await make("/api/v1/nodes", { apiVersion: "v1", kind: "Node", ...madeNode(how.from + i, how.bytes) });
       }
     };
     await Promise.all(Array.from({ length: PARALLEL }, worker));
   },
-  heartbeats: ({ from, count, everyMs }) => {
-    clearInterval(beating);
-    if (everyMs === 0) return;
-    const begun = performance.now();
-    let beaten = 0;
-    beating = setInterval(() => {
-      const due = ((performance.now() - begun) / everyMs) * count;
-      for (; beaten < due; beaten++) {
-        const path = `/api/v1/nodes/made-${from + (beaten % count)}/status`;
-        ask("PATCH", path, JSON.stringify(heartbeat()), STRATEGIC).catch(() => {});
-      }
-    }, TICK_MS);
-  },
+  heartbeats: heartbeats((n) => {
+    ask("PATCH", `/api/v1/nodes/made-${n}/status`, JSON.stringify(heartbeat()), STRATEGIC).catch(() => {});
+  }),
   asked: () => {
     const lines = readFileSync(auditFile, "utf8").slice(audited);
     const whole = lines.lastIndexOf("\n") + 1;
@@ -227,8 +215,8 @@ function askedOf(line: string): Asked {
 }
 
 /** What `kubectl create` would have filled in. */
-function whole(method: string, pathname: string, body: string): string {
-  if (method !== "POST" || pathname !== "/api/v1/nodes") return body;
+function whole(method: string, path: string, body: string): string {
+  if (method !== "POST" || path !== "/api/v1/nodes") return body;
   return JSON.stringify({ apiVersion: "v1", kind: "Node", ...JSON.parse(body) });
 }
 
@@ -238,24 +226,13 @@ const servers: (Bun.Subprocess | undefined)[] = options.hosts.map((_, i) => star
 await ready();
 await grant();
 await makePods(options.pods ?? {});
-Bun.serve({
-  unix: options.control,
-  async fetch(request) {
-    const { pathname, search } = new URL(request.url);
-    const body = await request.text();
-    const word = /^\/double\/(\w+)$/.exec(pathname)?.[1];
-    try {
-      if (word !== undefined) {
-        const act = fate[word as keyof Fate] as ((how: unknown) => unknown) | undefined;
-        if (!act) return new Response(`There is no ${word}`, { status: 404 });
-        return Response.json((await act(JSON.parse(body))) ?? {});
-      }
-      const type = request.headers.get("content-type") ?? undefined;
-      const answer = await ask(request.method, `${pathname}${search}`, whole(request.method, pathname, body), type);
-      return new Response(await answer.text(), { status: answer.status });
-    } catch (error) {
-      return new Response(String(error), { status: 500 });
-    }
+serveControl(
+  options.control,
+  fate,
+  async ({ method, path, contentType, body }) => {
+    const answer = await ask(method, path, whole(method, path, body), contentType);
+    return new Response(await answer.text(), { status: answer.status });
   },
-});
+  (error) => new Response(String(error), { status: 500 }),
+);
 process.stdout.write("listening\n");
